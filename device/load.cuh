@@ -1,0 +1,99 @@
+// How operands and scales come into a stage of the ring. Operand tiles are K-major rows of 128 bytes
+// under the 128-byte swizzle, which is what wgmma reads; what lies outside the matrix is zero.
+#pragma once
+
+#include "device/ptx.hpp"
+
+namespace kiln {
+
+/// Byte offset of 16-byte chunk `chunk` of row `row` in a tile whose rows are kRowBytes (32, 64 or
+/// 128) under the swizzle of that width. PTX 5.5.7: address bits 4.. are XORed with bits 7..
+template <int kRowBytes>
+DEV int swizzled(int row, int chunk) {
+  constexpr int kChunks = kRowBytes / 16;
+  return row * kRowBytes + (chunk ^ (row * kRowBytes / 128 % kChunks)) * 16;
+}
+
+/// One operand tile of kRows rows by the copy engine. kShared: the two CTAs of a cluster need the
+/// same tile, each copies one half of it to both.
+template <int kRows, bool kShared>
+DEV void copy_tile_by_tma(const TensorMap* map, ptx::Barrier* full, u8* tile, int k, int row) {
+  if constexpr (kShared) {
+    constexpr u16 kBothCtas = 0b11;
+    const int first = ptx::cluster_rank() * (kRows / 2);
+    ptx::tma_load_2d_multicast(map, full, tile + first * 128, k, row + first, kBothCtas);
+  } else {
+    ptx::tma_load_2d(map, full, tile, k, row);
+  }
+}
+
+struct alignas(16) Chunk {
+  u32 word[4];
+};
+
+/// Sixteen bytes of which the first `valid` exist, the others being zero, from an address of the
+/// given alignment.
+DEV Chunk load_chunk(const u8* source, int valid, int alignment) {
+  Chunk chunk = {};
+  if (valid >= 16 && alignment >= 16) {
+    chunk = *reinterpret_cast<const Chunk*>(source);
+  } else if (valid >= 16 && alignment >= 4) {
+    KILN_UNROLL
+    for (int i = 0; i < 4; ++i) chunk.word[i] = reinterpret_cast<const u32*>(source)[i];
+  } else {
+    KILN_UNROLL
+    for (int i = 0; i < 16; ++i)
+      if (i < valid) chunk.word[i / 4] |= u32{source[i]} << i % 4 * 8;
+  }
+  return chunk;
+}
+
+/// The same tile by ordinary loads and stores, for strides and addresses that the copy engine cannot
+/// take. One of `kParts` warps that share the work; each must issue ptx::fence_proxy_async before it
+/// arrives, since the tensor core reads what these threads wrote.
+template <int kRows, int kParts>
+DEV void copy_tile_by_threads(const u8* data, i64 row_stride, int alignment, u8* tile, int k,
+                              int k_end, int row, int row_end, int part) {
+  constexpr int kChunks = 8, kRowsAtOnce = 32 / kChunks;
+  const int chunk = ptx::lane_idx() % kChunks;
+  const int at_k = k + chunk * 16;
+  for (int r = part * kRowsAtOnce + ptx::lane_idx() / kChunks; r < kRows;
+       r += kParts * kRowsAtOnce) {
+    const bool inside = row + r < row_end && at_k < k_end;
+    const u8* source = inside ? data + (row + r) * row_stride + at_k : data;
+    *reinterpret_cast<Chunk*>(tile + swizzled<128>(r, chunk)) =
+        load_chunk(source, inside ? k_end - at_k : 0, alignment);
+  }
+}
+
+/// The scales of one row or block row along K, in whatever layout the caller has.
+struct ScaleRow {
+  const float* first;  // the scale of K block 0, or null where the row does not exist
+  i64 k_stride;        // elements between K blocks
+  bool vector_k;       // four neighbours along K are one aligned 16-byte load
+};
+
+/// Scales of a row for kCount consecutive K blocks, held by a lane until their stages are free.
+/// Loading several at a time lets one sector of a row-major layout serve several K blocks, and
+/// hides the latency behind the stages before.
+template <int kCount>
+struct ScaleRun {
+  static_assert(kCount == 4);
+  float value[kCount];
+
+  DEV void load(const ScaleRow& row, int k_block, int k_blocks) {
+    KILN_UNROLL
+    for (int i = 0; i < kCount; ++i) value[i] = 0;
+    if (row.first == nullptr) return;
+    const float* first = row.first + k_block * row.k_stride;
+    if (row.vector_k && k_block + kCount <= k_blocks) {
+      ptx::load_global_nc_x4(first, value);
+    } else {
+      KILN_UNROLL
+      for (int i = 0; i < kCount; ++i)
+        if (k_block + i < k_blocks) value[i] = ptx::load_global_nc(first + i * row.k_stride);
+    }
+  }
+};
+
+}  // namespace kiln

@@ -1,0 +1,34 @@
+// Loads and stores that plain C++ cannot express.
+#pragma once
+
+#include "device/ptx/cuda/thread.cuh"
+
+namespace kiln::ptx {
+
+/// Loads from global memory that no thread writes while the kernel runs. PTX 9.7.9.10 ld.global.nc
+DEV float load_global_nc(const float* p) {
+  float v;
+  asm("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
+  return v;
+}
+DEV void load_global_nc_x4(const float* p, float (&v)[4]) {
+  asm("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+      : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+      : "l"(p));
+}
+
+/// Four 8x8 matrices of 16-bit elements from the registers of a warp to shared memory: lane 8*i+r
+/// gives the address of row r (16 bytes, aligned) of matrix i, and lane l holds in register i
+/// elements 2*(l%4) and 2*(l%4)+1 of row l/4. PTX 9.7.15.4.16 stmatrix
+DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                   shared_address(row)),
+               "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+               : "memory");
+}
+
+/// PTX 9.7.13.5 fence.proxy.async: this thread's ordinary writes to shared memory become visible
+/// to the copy engine and the tensor core (after a barrier, to those that other threads start).
+DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+}  // namespace kiln::ptx

@@ -1,0 +1,94 @@
+// The tensor core of a warpgroup: wgmma, 64 x N accumulators spread over 128 threads.
+// PTX 9.7.15. Thread t holds D[r][c] for r = 16*(t/32) + (t%32)/4 (+8) and c = 8*i + 2*(t%4) (+1) in
+// register 4*i + 2*(row half) + (column parity).
+#pragma once
+
+#include "device/ptx/cuda/thread.cuh"
+
+namespace kiln::ptx {
+
+/// A K-major operand tile in shared memory, rows of 128 bytes under the 128-byte swizzle, 1024-byte
+/// aligned; adding 2 to the descriptor advances 32 bytes along K. PTX 9.7.15.5.1.2.2: start address
+/// >> 4 in bits 0-13, stride between 8-row atoms >> 4 in bits 32-45, swizzle mode 1 in bits 62-63.
+DEV u64 wgmma_descriptor(const void* tile) {
+  return static_cast<u64>((shared_address(tile) & 0x3FFFFu) >> 4) | u64{1024 >> 4} << 32 |
+         u64{1} << 62;
+}
+
+/// Orders the warpgroup's register and shared-memory accesses before the wgmmas that follow.
+/// PTX 9.7.15.7.1 wgmma.fence
+DEV void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+/// PTX 9.7.15.7.2 wgmma.commit_group
+DEV void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+/// Waits until all but the last `kPending` groups are complete; `d` holds their result from here
+/// on. The empty statements tie the registers to the wait, or arithmetic on them could be hoisted
+/// above it. PTX 9.7.15.7.3 wgmma.wait_group
+template <int kPending, int kRegisters>
+DEV void wgmma_wait(float (&d)[kRegisters]) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+  KILN_UNROLL
+  for (int i = 0; i < kRegisters; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+// One line a shape. The lists grow by eight registers at a time.
+#define KILN_OPERANDS_4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define KILN_OPERANDS_8(i) KILN_OPERANDS_4(i), KILN_OPERANDS_4(i + 4)
+#define KILN_OPERANDS_TO_8 KILN_OPERANDS_8(0)
+#define KILN_REGISTERS_TO_8 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define KILN_OPERANDS_TO_16 KILN_OPERANDS_TO_8, KILN_OPERANDS_8(8)
+#define KILN_REGISTERS_TO_16 KILN_REGISTERS_TO_8 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define KILN_OPERANDS_TO_24 KILN_OPERANDS_TO_16, KILN_OPERANDS_8(16)
+#define KILN_REGISTERS_TO_24 KILN_REGISTERS_TO_16 ", %16, %17, %18, %19, %20, %21, %22, %23"
+#define KILN_OPERANDS_TO_32 KILN_OPERANDS_TO_24, KILN_OPERANDS_8(24)
+#define KILN_REGISTERS_TO_32 KILN_REGISTERS_TO_24 ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define KILN_OPERANDS_TO_40 KILN_OPERANDS_TO_32, KILN_OPERANDS_8(32)
+#define KILN_REGISTERS_TO_40 KILN_REGISTERS_TO_32 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define KILN_OPERANDS_TO_48 KILN_OPERANDS_TO_40, KILN_OPERANDS_8(40)
+#define KILN_REGISTERS_TO_48 KILN_REGISTERS_TO_40 ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define KILN_OPERANDS_TO_56 KILN_OPERANDS_TO_48, KILN_OPERANDS_8(48)
+#define KILN_REGISTERS_TO_56 KILN_REGISTERS_TO_48 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define KILN_OPERANDS_TO_64 KILN_OPERANDS_TO_56, KILN_OPERANDS_8(56)
+#define KILN_REGISTERS_TO_64 KILN_REGISTERS_TO_56 ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define KILN_OPERANDS_TO_72 KILN_OPERANDS_TO_64, KILN_OPERANDS_8(64)
+#define KILN_REGISTERS_TO_72 KILN_REGISTERS_TO_64 ", %64, %65, %66, %67, %68, %69, %70, %71"
+#define KILN_OPERANDS_TO_80 KILN_OPERANDS_TO_72, KILN_OPERANDS_8(72)
+#define KILN_REGISTERS_TO_80 KILN_REGISTERS_TO_72 ", %72, %73, %74, %75, %76, %77, %78, %79"
+#define KILN_OPERANDS_TO_88 KILN_OPERANDS_TO_80, KILN_OPERANDS_8(80)
+#define KILN_REGISTERS_TO_88 KILN_REGISTERS_TO_80 ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define KILN_OPERANDS_TO_96 KILN_OPERANDS_TO_88, KILN_OPERANDS_8(88)
+#define KILN_REGISTERS_TO_96 KILN_REGISTERS_TO_88 ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define KILN_WGMMA_E4M3(N, R, A, B, P)                                                      \
+  if constexpr (kN == N)                                                                    \
+    asm volatile(                                                                           \
+        "{ .reg .pred p; setp.ne.b32 p, %" P ", 0;\n\t"                                     \
+        "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {" KILN_REGISTERS_TO_##R  \
+        "}, %" A ", %" B ", p, 1, 1; }"                                                     \
+        : KILN_OPERANDS_TO_##R                                                              \
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+
+/// d = A[64 x 32] * B[kN x 32]^T (+ d if `accumulate`), E4M3 operands from shared memory, FP32
+/// accumulators, asynchronously. PTX 9.7.15.5.2 wgmma.mma_async
+template <int kN>
+DEV void wgmma_e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
+  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 192);
+  KILN_WGMMA_E4M3(16, 8, "8", "9", "10")
+  KILN_WGMMA_E4M3(32, 16, "16", "17", "18")
+  KILN_WGMMA_E4M3(48, 24, "24", "25", "26")
+  KILN_WGMMA_E4M3(64, 32, "32", "33", "34")
+  KILN_WGMMA_E4M3(80, 40, "40", "41", "42")
+  KILN_WGMMA_E4M3(96, 48, "48", "49", "50")
+  KILN_WGMMA_E4M3(112, 56, "56", "57", "58")
+  KILN_WGMMA_E4M3(128, 64, "64", "65", "66")
+  KILN_WGMMA_E4M3(144, 72, "72", "73", "74")
+  KILN_WGMMA_E4M3(160, 80, "80", "81", "82")
+  KILN_WGMMA_E4M3(176, 88, "88", "89", "90")
+  KILN_WGMMA_E4M3(192, 96, "96", "97", "98")
+}
+
+#undef KILN_WGMMA_E4M3
+#undef KILN_OPERANDS_4
+#undef KILN_OPERANDS_8
+
+}  // namespace kiln::ptx

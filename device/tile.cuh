@@ -1,0 +1,57 @@
+// Tile walkers: which tile of D a CTA computes next. Every role of the kernel walks its own copy, so
+// the walk is a pure function of the parameters and the CTA.
+#pragma once
+
+#include "device/ptx.hpp"
+
+namespace kiln {
+
+/// A CTA's tile: its first row and column. It may overhang [M, N], or lie wholly outside.
+struct Tile {
+  int m, n;
+};
+
+/// All tiles of a dense product. The CTAs of a cluster take neighbouring tiles along the axis that
+/// does not belong to the operand they share, and always walk together: an odd last tile gets a
+/// partner outside [M, N], whose loads are zeros and whose stores are clipped.
+///
+/// Cluster tiles are dealt to clusters in turn, in bands of `band` rows, down each column of a band
+/// before the next column: what runs at the same time is a compact rectangle, so that its rows of A
+/// and of B are read from the L2.
+template <int kTileM, int kTileN, int kClusterM, int kClusterN>
+class DenseTiles {
+ public:
+  struct Params {
+    int clusters_m, clusters_n, band;
+  };
+
+  DEV explicit DenseTiles(const Params& p)
+      : params_(p),
+        rank_(kCluster > 1 ? ptx::cluster_rank() : 0),
+        next_(ptx::cta_idx() / kCluster),
+        step_(ptx::num_ctas() / kCluster) {}
+
+  DEV bool next(Tile& tile) {
+    if (next_ >= params_.clusters_m * params_.clusters_n) return false;
+    const int in_band = params_.band * params_.clusters_n;
+    const int first_m = next_ / in_band * params_.band;
+    const int rows = min_of(params_.band, params_.clusters_m - first_m);
+    const int within = next_ % in_band;
+    const int m = first_m + within % rows;
+    const int n = within / rows;
+    tile.m = (m * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM;
+    tile.n = (n * kClusterN + (kClusterN > 1 ? rank_ : 0)) * kTileN;
+    next_ += step_;
+    return true;
+  }
+
+ private:
+  static constexpr int kCluster = kClusterM * kClusterN;
+
+  const Params params_;
+  const int rank_;
+  int next_;
+  const int step_;
+};
+
+}  // namespace kiln

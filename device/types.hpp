@@ -1,0 +1,46 @@
+// The vocabulary that host, device and emulator share: fixed-width integers, the 128-byte tensor
+// map and a few constexpr helpers. No standard header: NVRTC has none without the toolkit's.
+#pragma once
+
+#if defined(__CUDACC__)
+#define DEV __device__ __forceinline__
+#define KILN_UNROLL _Pragma("unroll")
+#else
+#define DEV inline
+#define KILN_UNROLL
+#endif
+
+namespace kiln {
+
+using u8 = unsigned char;
+using u16 = unsigned short;
+using u32 = unsigned int;
+using u64 = unsigned long long;  // not uint64_t: that is `unsigned long` in g++, `long long` in NVRTC
+using i64 = long long;
+
+/// A tensor map as a kernel sees it: for CUDA the driver's opaque CUtensorMap, for the emulator a
+/// description of the same size. It travels inside a kernel's Params.
+struct alignas(64) TensorMap {
+  u64 opaque[16];
+};
+static_assert(sizeof(TensorMap) == 128);
+
+constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+constexpr int align_up(int a, int b) { return ceil_div(a, b) * b; }
+constexpr int min_of(int a, int b) { return a < b ? a : b; }
+constexpr int max_of(int a, int b) { return a > b ? a : b; }
+constexpr int gcd_of(int a, int b) { return b == 0 ? a : gcd_of(b, a % b); }
+
+/// kFirst ? A : B, as a type.
+template <bool kFirst, class A, class B>
+struct SelectType {
+  using type = A;
+};
+template <class A, class B>
+struct SelectType<false, A, B> {
+  using type = B;
+};
+template <bool kFirst, class A, class B>
+using Select = typename SelectType<kFirst, A, B>::type;
+
+}  // namespace kiln

@@ -1,0 +1,8 @@
+// Everything a C++ user of Kiln includes.
+#pragma once
+
+#include "kiln/error.hpp"
+#include "kiln/gemm.hpp"
+#include "kiln/options.hpp"
+#include "kiln/tensor.hpp"
+#include "kiln/version.hpp"

@@ -1,0 +1,52 @@
+// What a call may choose besides its operands. There are no process-wide knobs: every choice is a
+// field here, so any thread can use any device and any stream.
+#pragma once
+
+#include <cstdint>
+
+namespace kiln {
+
+/// Where a call runs.
+struct Device {
+  enum class Kind : std::uint8_t {
+    cuda,  // an NVIDIA GPU of the Hopper generation (sm_90), addressed by its CUDA ordinal
+    emu,   // the same kernels, run by the emulator on this machine's CPU; host memory
+    cpu    // the bit model of the operation, vectorised on all cores; host memory
+  };
+  Kind kind = Kind::cuda;
+  int index = 0;  // CUDA ordinal; 0 for emu and cpu
+};
+
+/// Which changes of circumstance may change the bits of a result.
+enum class Invariance : std::uint8_t {
+  full,  // none: the bits follow from the operands of that row and column alone
+  none   // the planner may split K, with a fixed order of reduction (no kernel does so today)
+};
+
+struct Options {
+  Device device;
+
+  /// The CUDA stream (a CUstream / cudaStream_t) that the kernel is enqueued on; null is the legacy
+  /// default stream. Calls are asynchronous and can be captured in a CUDA graph. Ignored by emu and
+  /// cpu, whose calls return when the result is there.
+  void* stream = nullptr;
+
+  /// At most this many SMs are used; 0 means all. Never changes a bit of the result.
+  int sm_budget = 0;
+
+  /// Programmatic dependent launch: the kernel may start while the one before it on the stream
+  /// drains, and waits for it before it reads or writes memory of the caller's.
+  bool pdl = false;
+
+  Invariance invariance = Invariance::full;
+
+  /// Scratch memory, for operations whose workspace query says they need some. gemm needs none.
+  void* workspace = nullptr;
+  std::int64_t workspace_bytes = 0;
+
+  /// Device::emu only: the seed of the thread and copy schedule. The same seed replays the same
+  /// run; no seed may change a result.
+  std::uint64_t emu_seed = 1;
+};
+
+}  // namespace kiln

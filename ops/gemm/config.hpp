@@ -1,0 +1,155 @@
+// GEMM: what is asked (GemmProblem), what is compiled (GemmConfig), what is passed (GemmParams), and
+// every size that follows from a config. CUDA-free: host, device, emulator and tests share it.
+#pragma once
+
+#include "device/types.hpp"
+
+namespace kiln {
+
+enum class BScales { block_128x128, row_1x128 };
+enum class OutType { bf16, fp32 };
+enum class Addend { none, bf16, fp32 };  // C
+enum class Multicast { none, a, b };     // the operand that the two CTAs of a cluster share
+enum class CopyPath { tma, plain };      // the copy engine, or loads and stores by threads
+
+/// One compiled kernel. A structural type: template argument, cache key, log line, generated source
+/// and test id are all this struct. Shapes and strides are not in it; they are GemmParams.
+struct GemmConfig {
+  int tile_m = 128;         // rows of D a CTA computes at a time: 64, 128 or 256
+  int tile_n = 128;         // columns, a multiple of 16, at most 192 (128 with two waves)
+  int math_warpgroups = 2;  // 1 or 2; each owns tile_m / math_warpgroups rows in waves of 64
+  int stages = 4;           // K blocks in flight between the copy and the math warps
+  int store_strips = 2;     // staged strips of D a warpgroup; all of its tile, or a divisor
+  Multicast multicast = Multicast::none;
+  BScales b_scales = BScales::block_128x128;
+  Addend c = Addend::none;
+  OutType d = OutType::bf16;
+  CopyPath load = CopyPath::tma;
+  CopyPath store = CopyPath::tma;
+
+  bool operator==(const GemmConfig&) const = default;
+};
+
+/// Calls f(name, field) for every field in order: the one list of fields that printing, parsing and
+/// hashing use.
+template <class Config, class F>
+constexpr void for_each_field(Config& c, F&& f) {
+  f("tile_m", c.tile_m);
+  f("tile_n", c.tile_n);
+  f("math_warpgroups", c.math_warpgroups);
+  f("stages", c.stages);
+  f("store_strips", c.store_strips);
+  f("multicast", c.multicast);
+  f("b_scales", c.b_scales);
+  f("c", c.c);
+  f("d", c.d);
+  f("load", c.load);
+  f("store", c.store);
+}
+
+// ---- sizes: each computed once, here ------------------------------------------------------------
+
+inline constexpr int kBlockK = 128;        // one scale block, and one row of a 128-byte swizzle
+inline constexpr int kWgmmaM = 64;         // rows of one wgmma
+inline constexpr int kWarpgroup = 128;     // threads
+inline constexpr int kScaleWarps = 3;      // of the copy warpgroup; its first warp copies operands
+inline constexpr int kSmemLimit = 232448;  // dynamic shared memory of a CTA on sm_90 (227 KiB)
+
+constexpr int waves(const GemmConfig& c) { return c.tile_m / (c.math_warpgroups * kWgmmaM); }
+constexpr int cluster_size(const GemmConfig& c) { return c.multicast == Multicast::none ? 1 : 2; }
+constexpr int threads(const GemmConfig& c) { return (c.math_warpgroups + 1) * kWarpgroup; }
+constexpr int math_warps(const GemmConfig& c) { return c.math_warpgroups * 4; }
+
+/// Columns that always lie in one 128-column scale block, and the most blocks one tile can touch.
+constexpr int scale_columns(const GemmConfig& c) { return gcd_of(c.tile_n, 128); }
+constexpr int scale_blocks_per_tile(const GemmConfig& c) {
+  return (128 - scale_columns(c) + c.tile_n + 127) / 128;
+}
+
+/// Scales of B in a stage: a value a column, or a value a 128-column block.
+constexpr int b_scale_count(const GemmConfig& c) {
+  return c.b_scales == BScales::row_1x128 ? c.tile_n : scale_blocks_per_tile(c);
+}
+/// Scales travel in slots of 32 values, one a lane, the same number for each scale warp. A's slots
+/// come first; a slot at the end may be unused.
+constexpr int a_scale_slots(const GemmConfig& c) { return c.tile_m / 32; }
+constexpr int scale_slots(const GemmConfig& c) {
+  return align_up(a_scale_slots(c) + ceil_div(b_scale_count(c), 32), kScaleWarps);
+}
+constexpr int scale_bytes(const GemmConfig& c) { return scale_slots(c) * 32 * 4; }
+constexpr int operand_bytes(const GemmConfig& c) { return (c.tile_m + c.tile_n) * kBlockK; }
+
+constexpr int out_bytes(const GemmConfig& c) { return c.d == OutType::bf16 ? 2 : 4; }
+/// D is staged in strips of 64 rows, as wide as the widest swizzle that divides the tile's rows.
+constexpr int strip_bytes(const GemmConfig& c) { return gcd_of(c.tile_n * out_bytes(c), 128); }
+constexpr int strip_columns(const GemmConfig& c) { return strip_bytes(c) / out_bytes(c); }
+constexpr int strips_per_wave(const GemmConfig& c) { return c.tile_n / strip_columns(c); }
+constexpr int strips_per_warpgroup(const GemmConfig& c) { return waves(c) * strips_per_wave(c); }
+constexpr int staged_strip_bytes(const GemmConfig& c) {
+  return align_up(kWgmmaM * strip_bytes(c), 1024);
+}
+constexpr int staging_bytes(const GemmConfig& c) {
+  return c.store == CopyPath::plain ? 0
+                                    : c.math_warpgroups * c.store_strips * staged_strip_bytes(c);
+}
+
+/// Dynamic shared memory: staged D, operand stages, scales, a full and an empty barrier a stage.
+constexpr int smem_bytes(const GemmConfig& c) {
+  return align_up(staging_bytes(c) + c.stages * (operand_bytes(c) + scale_bytes(c) + 16), 1024);
+}
+
+/// The largest number of stages that fits, everything else as in `c`.
+constexpr int stages_that_fit(const GemmConfig& c) {
+  int best = 0;
+  for (GemmConfig t = c; best < 16; ++best) {
+    t.stages = best + 1;
+    if (smem_bytes(t) > kSmemLimit) break;
+  }
+  return best;
+}
+
+/// Why a config cannot be compiled, or null if it can.
+constexpr const char* refusal(const GemmConfig& c) {
+  if (c.math_warpgroups != 1 && c.math_warpgroups != 2) return "1 or 2 math warpgroups";
+  if (c.tile_m != c.math_warpgroups * kWgmmaM && c.tile_m != 2 * c.math_warpgroups * kWgmmaM)
+    return "a math warpgroup owns 64 or 128 rows";
+  if (c.tile_n < 16 || c.tile_n % 16 != 0) return "tile_n is a multiple of 16";
+  if (c.tile_n > (waves(c) == 1 ? 192 : 128)) return "the accumulators exceed the registers";
+  if (c.store_strips < 1 || strips_per_warpgroup(c) % c.store_strips != 0)
+    return "store_strips divides the strips of a warpgroup";
+  if (c.load == CopyPath::plain && c.multicast != Multicast::none)
+    return "only the copy engine can multicast";
+  if (c.stages < 2) return "the ring needs two stages";
+  if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
+  return nullptr;
+}
+
+// ---- the kernel's one argument ------------------------------------------------------------------
+
+/// FP32 scales in the caller's layout: value(row, k_block) = data[row * row_stride + k_block *
+/// k_stride], strides in elements. For block_128x128 a row is a 128-column block.
+struct ScaleParams {
+  const float* data;
+  i64 row_stride, k_stride;
+  int rows;
+  int vector_k;  // four neighbours along K are one aligned 16-byte load
+};
+
+/// An operand or output for threads that load and store it themselves; strides in bytes.
+struct MatrixParams {
+  u8* data;
+  i64 row_stride;
+  int alignment;  // bytes by which every row is aligned: 1, 2, 4, 8 or 16
+};
+
+struct GemmParams {
+  TensorMap a_map, b_map, d_map;  // unused where the config's copy path is plain
+  ScaleParams a_scales, b_scales;
+  MatrixParams a, b, c, d;
+  int m, n, k;
+  int k_blocks;
+  int clusters_m, clusters_n;  // the grid of cluster tiles
+  int band;                    // rows of that grid which are walked together, for the L2
+};
+
+}  // namespace kiln

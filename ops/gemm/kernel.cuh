@@ -1,0 +1,100 @@
+// GEMM on Hopper: the policies of D = A * B^T (+ C) for the skeleton in device/gemm_sm90.cuh.
+// A kernel is Gemm<GemmConfig{...}>; every config that refusal() accepts compiles.
+#pragma once
+
+#include "device/gemm_sm90.cuh"
+#include "device/load.cuh"
+#include "device/promote.cuh"
+#include "device/store.cuh"
+#include "device/tile.cuh"
+#include "ops/gemm/config.hpp"
+
+namespace kiln {
+
+template <GemmConfig C>
+struct GemmFp8Policy {
+  using Params = GemmParams;
+  static constexpr int kTileM = C.tile_m, kTileN = C.tile_n, kStages = C.stages;
+  static constexpr int kMathWarpgroups = C.math_warpgroups, kWaves = waves(C);
+  static constexpr int kClusterSize = cluster_size(C);
+  static constexpr int kScaleSlots = scale_slots(C), kFirstBScaleSlot = a_scale_slots(C);
+  static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
+  static constexpr bool kLoadsByTma = C.load == CopyPath::tma;
+  static constexpr bool kStoresByTma = C.store == CopyPath::tma;
+
+  using Promote =
+      Select<kScalesByRow, PromoteByRow<kTileN>,
+             PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
+
+  // CTAs that share A are neighbours along N, and the other way round.
+  using Walker = DenseTiles<kTileM, kTileN, C.multicast == Multicast::b ? 2 : 1,
+                            C.multicast == Multicast::a ? 2 : 1>;
+  struct Tiles : Walker {
+    DEV explicit Tiles(const Params& p) : Walker({p.clusters_m, p.clusters_n, p.band}) {}
+  };
+
+  struct NoStaging {};
+  using Staging = Select<kStoresByTma, kiln::Staging<strip_bytes(C), C.store_strips>, NoStaging>;
+  using Out = Select<C.d == OutType::bf16, u16, float>;
+
+  DEV static ScaleRow scale_row(const Params& p, const Tile& tile, int slot) {
+    const bool of_a = slot < kFirstBScaleSlot;
+    const ScaleParams& s = of_a ? p.a_scales : p.b_scales;
+    const int i = (of_a ? slot : slot - kFirstBScaleSlot) * 32 + ptx::lane_idx();
+    const int row = i + (of_a ? tile.m : kScalesByRow ? tile.n : tile.n / 128);
+    const bool exists = (of_a || i < b_scale_count(C)) && row < s.rows;
+    return {exists ? s.data + row * s.row_stride : nullptr, s.k_stride, s.vector_k != 0};
+  }
+
+  template <class Stage>
+  DEV static void copy(const Params& p, Stage& stage, ptx::Barrier* full, const Tile& tile,
+                       int k_block, int warp) {
+    const int k = k_block * kBlockK;
+    if constexpr (kLoadsByTma) {
+      if (warp == 0 && ptx::elect_one()) {
+        ptx::mbarrier_arrive_expect_tx(full, operand_bytes(C));
+        copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.a, k, tile.m);
+        copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.b, k, tile.n);
+      }
+    } else {
+      copy_tile_by_threads<kTileM, kCopyWarps>(p.a.data, p.a.row_stride, p.a.alignment, stage.a, k,
+                                               p.k, tile.m, p.m, warp);
+      copy_tile_by_threads<kTileN, kCopyWarps>(p.b.data, p.b.row_stride, p.b.alignment, stage.b, k,
+                                               p.k, tile.n, p.n, warp);
+      ptx::fence_proxy_async();
+      ptx::warp_sync();
+      if (warp == 0 && ptx::elect_one()) ptx::mbarrier_arrive(full);
+    }
+  }
+
+  template <class T>
+  DEV static ThreadMatrix<T> threads_of(const MatrixParams& matrix, const Params& p) {
+    return {matrix.data, matrix.row_stride, matrix.alignment >= 2 * static_cast<int>(sizeof(T)),
+            p.m, p.n};
+  }
+
+  DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kTileN / 2],
+                         int first_row, int first_column, bool leader, int barrier) {
+    KILN_UNROLL
+    for (int wave = 0; wave < kWaves; ++wave) {
+      const Fragment at(first_row + wave * 64, first_column);
+      if constexpr (C.c != Addend::none) {
+        using In = Select<C.c == Addend::bf16, u16, float>;
+        add_matrix<kTileN>(sum[wave], threads_of<In>(p.c, p), at);
+      }
+      if constexpr (!kStoresByTma) store_by_threads<kTileN>(sum[wave], threads_of<Out>(p.d, p), at);
+    }
+    if constexpr (kStoresByTma)
+      store_by_tma<Out, kTileN>(&p.d_map, staging, sum, first_row, first_column, leader, barrier);
+  }
+};
+
+template <GemmConfig C>
+struct Gemm : GemmSm90<GemmFp8Policy<C>> {
+  static_assert(refusal(C) == nullptr);
+  static_assert(Gemm::kThreads == threads(C));
+  static_assert(align_up(static_cast<int>(sizeof(typename Gemm::Smem)), 1024) == smem_bytes(C),
+                "host and device disagree about shared memory");
+};
+
+}  // namespace kiln
