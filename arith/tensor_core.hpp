@@ -1,0 +1,40 @@
+// The arithmetic of Hopper's tensor core for E4M3, bit for bit, on the CPU. The emulator's wgmma and
+// the bit model of every FP8 operation are made of these functions.
+//
+// One step (wgmma m64nNk32) is one fused sum of 32 products and the accumulator:
+//   * the exponent of a term is the sum of its operands' exponents (a product's significand is in
+//     [1, 4), not normalised first); zero products and a zero accumulator have none
+//   * every term is aligned to the largest exponent and cut toward zero at 13 fraction bits
+//   * the exact sum of the cut terms is normalised and cut toward zero to 13 fraction bits
+// Subnormal operands take part at their true value. A NaN operand or accumulator gives NaN.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "device/types.hpp"
+
+namespace kiln {
+
+inline constexpr int kMmaStepE4m3 = 32;  // k of one step
+
+/// The definition, one element: the step of 32 products a[k] * b[k] and the accumulator c.
+float mma_e4m3(float c, const u8* a, const u8* b);
+
+/// 32 x `columns` of operand B, decoded once and used for many rows.
+class E4m3Columns {
+ public:
+  /// Column j is the 32 bytes at first + j * stride.
+  void decode(const u8* first, std::ptrdiff_t stride, int columns);
+  int columns() const { return columns_; }
+
+ private:
+  friend void mma_e4m3_row(float* c, const u8* a, const E4m3Columns& b);
+  int columns_ = 0;
+  std::vector<float> data_;
+};
+
+/// c[j] = mma_e4m3(c[j], a, column j) for every column; vectorised, the same bits.
+void mma_e4m3_row(float* c, const u8* a, const E4m3Columns& b);
+
+}  // namespace kiln
