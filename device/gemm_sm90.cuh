@@ -1,9 +1,9 @@
 // The skeleton of Kiln's GEMM family on Hopper: one persistent, warp-specialised kernel.
 //
-//   math warpgroups 0..W-1        copy warpgroup W
-//   wait_full(stage)              warp 0:    wait_empty, copy A and B of the K block
-//   P = A * B^T   (tensor core)   warps 1-3: wait_empty, write its scales
-//   release(stage)                each arrives once on the stage's full barrier
+//   math warpgroups                     copy warpgroup
+//   wait_full(stage), wait_full(scales) warp 0:    wait_empty(stage), copy A and B of a K block
+//   P = A * B^T   (tensor core)         warps 1-3: wait_empty(scales), write those of 4 K blocks
+//   release(stage), release(scales)
 //   S = fma(s, P, S)
 //   after the last K block: C, rounding, store D; the copy warps are in the next tile already
 //
@@ -20,7 +20,6 @@
 
 namespace kiln {
 
-/// Arrivals that make a stage full: the operand warp and each scale warp.
 inline constexpr int kCopyWarps = 4;
 
 /// Named barriers; 0 is the whole CTA's.
@@ -28,8 +27,8 @@ enum NamedBarrier { kStagingOfWarpgroup0 = 1, kStagingOfWarpgroup1 = 2 };
 
 /// What a Policy says. Constants, four types, and three hooks:
 ///   scale_row(params, tile, slot)  where the scales of a lane's row of a slot of 32 lie
-///   copy(params, stage, full, tile, k_block, warp)  a copy warp's part of the operands; the first
-///                                                   warp's includes the arrival of asynchronous bytes
+///   copy(params, stage, full, tile, k_block, warp)  one of kOperandWarps copy warps brings its part
+///                                                   of the operands and arrives on `full` once
 ///   finish(params, staging, sum, row, column, leader, barrier)  a warpgroup's rows of D
 template <class P>
 concept GemmPolicy = requires {
@@ -38,7 +37,7 @@ concept GemmPolicy = requires {
   typename P::Promote;  // load(a scales, b scales, row), add(sum, product, column offset)
   typename P::Staging;  // what a warpgroup's epilogue needs in shared memory
   P::kTileM, P::kTileN, P::kMathWarpgroups, P::kWaves, P::kStages, P::kClusterSize;
-  P::kScaleSlots, P::kFirstBScaleSlot;
+  P::kOperandWarps, P::kScaleSlots, P::kFirstBScaleSlot, P::kScaleRun, P::kScaleRuns;
 };
 
 template <GemmPolicy P>
@@ -50,22 +49,25 @@ struct GemmSm90 {
     alignas(1024) u8 a[P::kTileM * 128];
     u8 b[P::kTileN * 128];
   };
-  struct Scales {
-    float value[P::kScaleSlots * 32];
+  struct ScaleRun {
+    float value[P::kScaleRun][P::kScaleSlots * 32];
   };
   struct Smem {
     Stage stage[P::kStages];
     typename P::Staging staging[P::kMathWarpgroups];
-    Scales scales[P::kStages];
-    Ring<P::kStages, P::kClusterSize> ring;
+    ScaleRun scales[P::kScaleRuns];
+    Ring<P::kStages, P::kClusterSize> stages;
+    Ring<P::kScaleRuns, 1> scale_runs;
   };
-  using At = Cursor<P::kStages>;
+  using StageAt = Cursor<P::kStages>;
+  using ScalesAt = Cursor<P::kScaleRuns>;
 
   DEV static void run(const Params& params) {
     Smem& smem = ptx::shared<Smem>();
     const int warp = ptx::warp_idx();
     if (warp == 0 && ptx::elect_one()) {
-      smem.ring.init(kCopyWarps, P::kMathWarpgroups * 4);
+      smem.stages.init(P::kOperandWarps, P::kMathWarpgroups * 4);
+      smem.scale_runs.init(kCopyWarps - 1, P::kMathWarpgroups * 4);
       ptx::fence_mbarrier_init();
     }
     meet();
@@ -81,7 +83,7 @@ struct GemmSm90 {
       if (warp % 4 == 0) {
         copy_operands(params, smem);
       } else {
-        copy_scales(params, smem, warp % 4 - 1);
+        copy_scales(params, smem, warp % 4);
       }
     }
     // In a cluster no CTA may leave while its partner can still copy into it or arrive at it.
@@ -97,43 +99,58 @@ struct GemmSm90 {
     }
   }
 
-  DEV static void copy_operands(const Params& params, Smem& smem) {
-    typename P::Tiles tiles(params);
-    At at;
-    for (Tile tile; tiles.next(tile);)
-      for (int q = 0; q < params.k_blocks; ++q, at.advance()) {
-        smem.ring.wait_empty(at);
-        P::copy(params, smem.stage[at.slot], &smem.ring.full[at.slot], tile, q, 0);
-      }
+  DEV static void copy_block(const Params& params, Smem& smem, const Tile& tile, int q, int warp,
+                             StageAt& at) {
+    smem.stages.wait_empty(at);
+    P::copy(params, smem.stage[at.slot], &smem.stages.full[at.slot], tile, q, warp);
+    at.advance();
   }
 
-  /// The slots of 32 scales of a stage are dealt evenly to the scale warps; a lane holds one row of
-  /// each of its warp's slots, for several K blocks at a time.
-  DEV static void copy_scales(const Params& params, Smem& smem, int scale_warp) {
-    constexpr int kWarps = kCopyWarps - 1, kSlots = P::kScaleSlots / kWarps, kRun = 4;
+  DEV static void copy_operands(const Params& params, Smem& smem) {
+    typename P::Tiles tiles(params);
+    StageAt at;
+    for (Tile tile; tiles.next(tile);)
+      for (int q = 0; q < params.k_blocks; ++q) copy_block(params, smem, tile, q, 0, at);
+  }
+
+  /// Slots of 32 scales are dealt evenly to the scale warps, a lane has one row of each of its
+  /// warp's slots. Scales travel four K blocks at a time in a ring of their own: three warps that
+  /// took part in every stage cost 3 % of the whole kernel (docs/MEASURED.md).
+  DEV static void copy_scales(const Params& params, Smem& smem, int warp) {
+    constexpr int kWarps = kCopyWarps - 1, kSlots = P::kScaleSlots / kWarps;
     static_assert(P::kScaleSlots % kWarps == 0);
     const int lane = ptx::lane_idx();
     typename P::Tiles tiles(params);
-    At at;
+    ScalesAt at;
+    StageAt stage_at;
     for (Tile tile; tiles.next(tile);)
-      for (int q = 0; q < params.k_blocks; q += kRun) {
-        ScaleRun<kRun> run[kSlots];
+      for (int q = 0; q < params.k_blocks; q += P::kScaleRun) {
+        float value[kSlots][P::kScaleRun];
         KILN_UNROLL
         for (int i = 0; i < kSlots; ++i)
-          run[i].load(P::scale_row(params, tile, i * kWarps + scale_warp), q, params.k_blocks);
+          load_scale_run(value[i], P::scale_row(params, tile, i * kWarps + warp - 1), q,
+                         params.k_blocks);
+        smem.scale_runs.wait_empty(at);
         KILN_UNROLL
-        for (int j = 0; j < kRun; ++j) {
-          if (q + j >= params.k_blocks) break;
-          smem.ring.wait_empty(at);
+        for (int i = 0; i < kSlots; ++i) {
           KILN_UNROLL
-          for (int i = 0; i < kSlots; ++i)
-            smem.scales[at.slot].value[(i * kWarps + scale_warp) * 32 + lane] = run[i].value[j];
-          P::copy(params, smem.stage[at.slot], &smem.ring.full[at.slot], tile, q + j,
-                  scale_warp + 1);
-          smem.ring.arrive_full(at);
-          at.advance();
+          for (int j = 0; j < P::kScaleRun; ++j)
+            smem.scales[at.slot].value[j][(i * kWarps + warp - 1) * 32 + lane] = value[i][j];
+        }
+        smem.scale_runs.arrive_full(at);
+        at.advance();
+        if constexpr (P::kOperandWarps > 1) {
+          for (int j = 0; j < P::kScaleRun && q + j < params.k_blocks; ++j)
+            copy_block(params, smem, tile, q + j, warp, stage_at);
         }
       }
+  }
+
+  DEV static void load_scales(typename P::Promote (&promote)[P::kWaves], const float* scales,
+                              int row) {
+    KILN_UNROLL
+    for (int wave = 0; wave < P::kWaves; ++wave)
+      promote[wave].load(scales, scales + P::kFirstBScaleSlot * 32, row + wave * 64);
   }
 
   DEV static void math(const Params& params, Smem& smem, int warpgroup) {
@@ -141,34 +158,60 @@ struct GemmSm90 {
     const bool leader = warp % 4 == 0 && ptx::elect_one();
     const int first_row = warpgroup * P::kWaves * 64;
     const int scale_row = first_row + warp % 4 * 16 + lane / 4;
+    const u64 first_a = ptx::wgmma_descriptor(smem.stage[0].a + first_row * 128);
+    const u64 first_b = ptx::wgmma_descriptor(smem.stage[0].b);
     typename P::Tiles tiles(params);
-    At at;
+    StageAt next;
+    ScalesAt scales_at;
     for (Tile tile; tiles.next(tile);) {
       float sum[P::kWaves][P::kTileN / 2];
       KILN_UNROLL
-      for (int wave = 0; wave < P::kWaves; ++wave)
+      for (int wave = 0; wave < P::kWaves; ++wave) {
         KILN_UNROLL
-      for (int i = 0; i < P::kTileN / 2; ++i) sum[wave][i] = 0;
-
-      for (int q = 0; q < params.k_blocks; ++q, at.advance()) {
-        smem.ring.wait_full(at);
-        const Stage& stage = smem.stage[at.slot];
-        const float* scales = smem.scales[at.slot].value;
+        for (int i = 0; i < P::kTileN / 2; ++i) sum[wave][i] = 0;
+      }
+      typename P::Promote promote[P::kWaves];
+      if (params.k_blocks > 0) {
+        smem.stages.wait_full(next);
+        smem.scale_runs.wait_full(scales_at);
+        load_scales(promote, smem.scales[scales_at.slot].value[0], scale_row);
+      }
+      KILN_UNROLL_BY_4  // so that the position in a run of scales is known to the compiler
+      for (int q = 0; q < params.k_blocks; ++q) {
+        const StageAt at = next;
+        next.advance();
+        const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;
+        const u64 a = advance_descriptor(first_a, at.slot * sizeof(Stage));
+        const u64 b = advance_descriptor(first_b, at.slot * sizeof(Stage));
         KILN_UNROLL
         for (int wave = 0; wave < P::kWaves; ++wave) {
+          constexpr int kLast = P::kWaves - 1;
           float product[P::kTileN / 2];
-          multiply_block_e4m3<P::kTileN>(product, stage.a + (first_row + wave * 64) * 128,
-                                         stage.b);
-          typename P::Promote promote;
-          promote.load(scales, scales + P::kFirstBScaleSlot * 32, scale_row + wave * 64);
+          multiply_block_e4m3<P::kTileN>(product, advance_descriptor(a, wave * 64 * 128), b);
+          const typename P::Promote current = promote[wave];
+          // Waiting for what comes next hides behind this chain: between two chains of a warpgroup
+          // nothing is left but the promotion. Scales are loaded a block ahead, since a warp issues
+          // in order and a chain whose second wgmma waits for a load leaves the tensor core idle.
+          if (wave == kLast && more) {
+            smem.stages.wait_full(next);
+            const ScalesAt next_scales = run_ends ? following(scales_at) : scales_at;
+            if (run_ends) smem.scale_runs.wait_full(next_scales);
+            load_scales(promote, smem.scales[next_scales.slot].value[(q + 1) % P::kScaleRun],
+                        scale_row);
+          }
           ptx::wgmma_wait<0>(product);
-          // Once the last wave's product is there nobody reads the operands any more; the stage is
-          // free as soon as its scales are in registers.
-          constexpr bool kScalesHeld = P::Promote::kHoldsScales;
-          if (wave == P::kWaves - 1 && kScalesHeld) smem.ring.release(at);
-          promote.add(sum[wave], product, tile.n % 128);
-          if (wave == P::kWaves - 1 && !kScalesHeld) smem.ring.release(at);
+          // Once the last wave's product is there nobody reads the operands any more.
+          if (wave == kLast) smem.stages.release(at);
+          current.add(sum[wave], product, tile.n % 128);
         }
+        if (run_ends) {
+          smem.scale_runs.release(scales_at);
+          scales_at.advance();
+        }
+      }
+      if (params.k_blocks % P::kScaleRun != 0) {
+        smem.scale_runs.release(scales_at);
+        scales_at.advance();
       }
       P::finish(params, smem.staging[warpgroup], sum, tile.m + first_row, tile.n, leader,
                 kStagingOfWarpgroup0 + warpgroup);

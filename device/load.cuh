@@ -73,27 +73,22 @@ struct ScaleRow {
   bool vector_k;       // four neighbours along K are one aligned 16-byte load
 };
 
-/// Scales of a row for kCount consecutive K blocks, held by a lane until their stages are free.
-/// Loading several at a time lets one sector of a row-major layout serve several K blocks, and
-/// hides the latency behind the stages before.
+/// The scales of a row for kCount consecutive K blocks; zero where the row or the block does not
+/// exist. One sector of a row-major layout serves them all.
 template <int kCount>
-struct ScaleRun {
+DEV void load_scale_run(float (&value)[kCount], const ScaleRow& row, int k_block, int k_blocks) {
   static_assert(kCount == 4);
-  float value[kCount];
-
-  DEV void load(const ScaleRow& row, int k_block, int k_blocks) {
+  KILN_UNROLL
+  for (int i = 0; i < kCount; ++i) value[i] = 0;
+  if (row.first == nullptr) return;
+  const float* first = row.first + k_block * row.k_stride;
+  if (row.vector_k && k_block + kCount <= k_blocks) {
+    ptx::load_global_nc_x4(first, value);
+  } else {
     KILN_UNROLL
-    for (int i = 0; i < kCount; ++i) value[i] = 0;
-    if (row.first == nullptr) return;
-    const float* first = row.first + k_block * row.k_stride;
-    if (row.vector_k && k_block + kCount <= k_blocks) {
-      ptx::load_global_nc_x4(first, value);
-    } else {
-      KILN_UNROLL
-      for (int i = 0; i < kCount; ++i)
-        if (k_block + i < k_blocks) value[i] = ptx::load_global_nc(first + i * row.k_stride);
-    }
+    for (int i = 0; i < kCount; ++i)
+      if (k_block + i < k_blocks) value[i] = ptx::load_global_nc(first + i * row.k_stride);
   }
-};
+}
 
 }  // namespace kiln

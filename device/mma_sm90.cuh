@@ -7,19 +7,20 @@
 
 namespace kiln {
 
-/// Issues the chain for 64 rows of A and kN rows of B, both K-major with 128-byte rows under the
-/// 128-byte swizzle. Asynchronous: `product` is ready after ptx::wgmma_wait.
+/// A wgmma descriptor moved by `bytes`. Addresses in it are 14 bits, so only the low word changes:
+/// no carry chain between the chains.
+DEV u64 advance_descriptor(u64 descriptor, u32 bytes) {
+  return descriptor >> 32 << 32 | (static_cast<u32>(descriptor) + (bytes >> 4));
+}
+
+/// Issues the chain for 64 rows of A and kN rows of B, given as descriptors of K-major tiles with
+/// 128-byte rows under the 128-byte swizzle. Asynchronous: `product` is ready after ptx::wgmma_wait.
 template <int kN>
-DEV void multiply_block_e4m3(float (&product)[kN / 2], const u8* a, const u8* b) {
-  constexpr int kSteps = 4;
-  constexpr u64 kStep = 32 >> 4;  // 32 bytes along K, in the descriptor's unit of 16
-  const u64 a_descriptor = ptx::wgmma_descriptor(a);
-  const u64 b_descriptor = ptx::wgmma_descriptor(b);
+DEV void multiply_block_e4m3(float (&product)[kN / 2], u64 a, u64 b) {
   ptx::wgmma_fence();
   KILN_UNROLL
-  for (int step = 0; step < kSteps; ++step)
-    ptx::wgmma_e4m3<kN>(product, a_descriptor + step * kStep, b_descriptor + step * kStep,
-                        step > 0);
+  for (int k = 0; k < 128; k += 32)
+    ptx::wgmma_e4m3<kN>(product, advance_descriptor(a, k), advance_descriptor(b, k), k > 0);
   ptx::wgmma_commit();
 }
 

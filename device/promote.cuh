@@ -13,21 +13,24 @@ namespace kiln {
 /// `kColumns` columns at a time are certain to share one.
 template <int kN, int kBlocks, int kColumns>
 struct PromoteByBlock {
-  static constexpr bool kHoldsScales = true;  // after load() the stage's scales are not read again
-  float scale[kBlocks][2];  // s for each block of columns and each of the thread's two rows
+  float a[2];        // the scales of the thread's two rows
+  float b[kBlocks];  // and of the blocks of columns
 
   DEV void load(const float* a_scales, const float* b_scales, int row) {
-    const float a0 = a_scales[row], a1 = a_scales[row + 8];
+    a[0] = a_scales[row];
+    a[1] = a_scales[row + 8];
     KILN_UNROLL
-    for (int i = 0; i < kBlocks; ++i) {
-      const float b = b_scales[i];
-      scale[i][0] = ptx::mul_rn(a0, b);
-      scale[i][1] = ptx::mul_rn(a1, b);
-    }
+    for (int i = 0; i < kBlocks; ++i) b[i] = b_scales[i];
   }
 
   /// `offset` is the tile's first column modulo 128.
   DEV void add(float (&sum)[kN / 2], const float (&product)[kN / 2], int offset) const {
+    float scale[kBlocks][2];
+    KILN_UNROLL
+    for (int i = 0; i < kBlocks; ++i) {
+      scale[i][0] = ptx::mul_rn(a[0], b[i]);
+      scale[i][1] = ptx::mul_rn(a[1], b[i]);
+    }
     KILN_UNROLL
     for (int first = 0; first < kN; first += kColumns) {
       float s0 = scale[0][0], s1 = scale[0][1];
@@ -47,7 +50,6 @@ struct PromoteByBlock {
 /// B scaled by rows of 128 along K: a scale for every column of the tile.
 template <int kN>
 struct PromoteByRow {
-  static constexpr bool kHoldsScales = false;  // add() reads B's scales: kN / 4 would not fit
   float a[2];
   const float* b;
 

@@ -27,13 +27,17 @@ struct Cursor {
   }
 };
 
+template <int kSlots>
+DEV Cursor<kSlots> following(Cursor<kSlots> at) {
+  at.advance();
+  return at;
+}
+
 /// The barriers of a ring of `kSlots` slots whose data the caller keeps. In a cluster of
 /// `kClusterSize` CTAs that multicast into each other's slots, a slot is empty when the consumers of
 /// all of them have released it.
 template <int kSlots, int kClusterSize>
 struct Ring {
-  static constexpr ptx::Scope kScope = kClusterSize > 1 ? ptx::Scope::cluster : ptx::Scope::cta;
-
   ptx::Barrier full[kSlots];
   ptx::Barrier empty[kSlots];
 
@@ -46,7 +50,7 @@ struct Ring {
   }
 
   DEV void wait_empty(const Cursor<kSlots>& at) {
-    ptx::mbarrier_wait<kScope>(&empty[at.slot], at.phase ^ 1);
+    ptx::mbarrier_wait(&empty[at.slot], at.phase ^ 1);
   }
 
   /// Called by a whole producer warp that has written its part of the slot with ordinary stores.
@@ -56,7 +60,7 @@ struct Ring {
   }
 
   DEV void wait_full(const Cursor<kSlots>& at) {
-    ptx::mbarrier_wait<kScope>(&full[at.slot], at.phase);
+    ptx::mbarrier_wait(&full[at.slot], at.phase);
   }
 
   /// Called by a whole consumer warp that has finished with the slot.

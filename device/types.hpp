@@ -5,9 +5,11 @@
 #if defined(__CUDACC__)
 #define DEV __device__ __forceinline__
 #define KILN_UNROLL _Pragma("unroll")
+#define KILN_UNROLL_BY_4 _Pragma("unroll 4")
 #else
 #define DEV inline
 #define KILN_UNROLL
+#define KILN_UNROLL_BY_4
 #endif
 
 namespace kiln {

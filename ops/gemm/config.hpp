@@ -53,6 +53,8 @@ inline constexpr int kBlockK = 128;        // one scale block, and one row of a 
 inline constexpr int kWgmmaM = 64;         // rows of one wgmma
 inline constexpr int kWarpgroup = 128;     // threads
 inline constexpr int kScaleWarps = 3;      // of the copy warpgroup; its first warp copies operands
+inline constexpr int kScaleRun = 4;        // K blocks whose scales travel together
+inline constexpr int kScaleRuns = 2;       // runs in flight
 inline constexpr int kSmemLimit = 232448;  // dynamic shared memory of a CTA on sm_90 (227 KiB)
 
 constexpr int waves(const GemmConfig& c) { return c.tile_m / (c.math_warpgroups * kWgmmaM); }
@@ -76,7 +78,8 @@ constexpr int a_scale_slots(const GemmConfig& c) { return c.tile_m / 32; }
 constexpr int scale_slots(const GemmConfig& c) {
   return align_up(a_scale_slots(c) + ceil_div(b_scale_count(c), 32), kScaleWarps);
 }
-constexpr int scale_bytes(const GemmConfig& c) { return scale_slots(c) * 32 * 4; }
+/// The scales of kScaleRun K blocks fill one slot of a ring of their own.
+constexpr int scale_run_bytes(const GemmConfig& c) { return kScaleRun * scale_slots(c) * 32 * 4; }
 constexpr int operand_bytes(const GemmConfig& c) { return (c.tile_m + c.tile_n) * kBlockK; }
 
 constexpr int out_bytes(const GemmConfig& c) { return c.d == OutType::bf16 ? 2 : 4; }
@@ -93,9 +96,11 @@ constexpr int staging_bytes(const GemmConfig& c) {
                                     : c.math_warpgroups * c.store_strips * staged_strip_bytes(c);
 }
 
-/// Dynamic shared memory: staged D, operand stages, scales, a full and an empty barrier a stage.
+/// Dynamic shared memory: operand stages, staged D, scales, a full and an empty barrier each.
 constexpr int smem_bytes(const GemmConfig& c) {
-  return align_up(staging_bytes(c) + c.stages * (operand_bytes(c) + scale_bytes(c) + 16), 1024);
+  return align_up(staging_bytes(c) + c.stages * (operand_bytes(c) + 16) +
+                      kScaleRuns * (scale_run_bytes(c) + 16),
+                  1024);
 }
 
 /// The largest number of stages that fits, everything else as in `c`.

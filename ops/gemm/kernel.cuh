@@ -18,9 +18,11 @@ struct GemmFp8Policy {
   static constexpr int kMathWarpgroups = C.math_warpgroups, kWaves = waves(C);
   static constexpr int kClusterSize = cluster_size(C);
   static constexpr int kScaleSlots = scale_slots(C), kFirstBScaleSlot = a_scale_slots(C);
+  static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
   static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
   static constexpr bool kLoadsByTma = C.load == CopyPath::tma;
   static constexpr bool kStoresByTma = C.store == CopyPath::tma;
+  static constexpr int kOperandWarps = kLoadsByTma ? 1 : kCopyWarps;
 
   using Promote =
       Select<kScalesByRow, PromoteByRow<kTileN>,
@@ -51,19 +53,19 @@ struct GemmFp8Policy {
                        int k_block, int warp) {
     const int k = k_block * kBlockK;
     if constexpr (kLoadsByTma) {
-      if (warp == 0 && ptx::elect_one()) {
+      if (ptx::elect_one()) {
         ptx::mbarrier_arrive_expect_tx(full, operand_bytes(C));
         copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.a, k, tile.m);
         copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.b, k, tile.n);
       }
     } else {
-      copy_tile_by_threads<kTileM, kCopyWarps>(p.a.data, p.a.row_stride, p.a.alignment, stage.a, k,
-                                               p.k, tile.m, p.m, warp);
-      copy_tile_by_threads<kTileN, kCopyWarps>(p.b.data, p.b.row_stride, p.b.alignment, stage.b, k,
-                                               p.k, tile.n, p.n, warp);
+      copy_tile_by_threads<kTileM, kOperandWarps>(p.a.data, p.a.row_stride, p.a.alignment, stage.a,
+                                                  k, p.k, tile.m, p.m, warp);
+      copy_tile_by_threads<kTileN, kOperandWarps>(p.b.data, p.b.row_stride, p.b.alignment, stage.b,
+                                                  k, p.k, tile.n, p.n, warp);
       ptx::fence_proxy_async();
       ptx::warp_sync();
-      if (warp == 0 && ptx::elect_one()) ptx::mbarrier_arrive(full);
+      if (ptx::elect_one()) ptx::mbarrier_arrive(full);
     }
   }
 

@@ -60,11 +60,18 @@ DEV void named_barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-/// PTX 9.7.13.4 barrier.cluster: every thread of every CTA of the cluster, release and acquire.
+/// PTX 9.7.13.1 bar.arrive id, threads: counts this warp as present at a named barrier and goes on.
+DEV void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/// PTX 9.7.13.4 barrier.cluster: every thread of every CTA of the cluster has come here. Execution
+/// only: the arrival is relaxed, ordinary writes before it are not published (barriers that
+/// fence_mbarrier_init covered are). A releasing arrival would cost a MEMBAR.GPU.
 DEV void cluster_sync() {
   asm volatile(
-      "barrier.cluster.arrive.release;\n\t"
-      "barrier.cluster.wait.acquire;" ::
+      "barrier.cluster.arrive.relaxed;\n\t"
+      "barrier.cluster.wait;" ::
           : "memory");
 }
 
