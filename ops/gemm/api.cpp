@@ -1,0 +1,181 @@
+// gemm: check -> problem -> plan -> kernel -> launch.
+#include "ops/gemm/api.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kiln/error.hpp"
+#include "ops/gemm/check.hpp"
+#include "ops/gemm/reference.hpp"
+#include "ops/gemm/text.hpp"
+#include "runtime/jit.hpp"
+#include "runtime/memo.hpp"
+
+namespace kiln {
+namespace {
+
+struct ReadyGemm {
+  GemmPlan plan;
+  const LoadedKernel* kernel = nullptr;
+};
+
+struct GemmKey {
+  Backend* backend;
+  GemmProblem problem;
+  bool operator==(const GemmKey&) const = default;
+};
+
+std::size_t hash_of(const GemmKey& key) {
+  const GemmProblem& p = key.problem;
+  const auto kind = static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
+                    static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
+                    static_cast<std::uint64_t>(p.store) << 16 |
+                    static_cast<std::uint64_t>(p.sm_budget) << 20;
+  return mix_hash({reinterpret_cast<std::uintptr_t>(key.backend), static_cast<std::uint64_t>(p.m),
+                   static_cast<std::uint64_t>(p.n), static_cast<std::uint64_t>(p.k), kind});
+}
+
+ReadyGemm load(Backend& backend, const GemmPlan& plan) {
+  return {plan, jit(backend, source_of(plan.config), kernel_shape(plan.config))};
+}
+
+/// Planned, compiled and loaded once a problem; found without a lock or an allocation afterwards.
+ReadyGemm ready(Backend& backend, const GemmProblem& problem) {
+  static Memo<GemmKey, ReadyGemm> memo;
+  return memo.find_or_make({&backend, problem}, [&] {
+    return load(backend, plan_gemm(problem, backend.arch()));
+  });
+}
+
+TensorMap encode(Backend& backend, const char* name, const TensorMapSpec& spec) {
+  if (const auto rule = broken_rule(spec))
+    throw Error(ErrorCode::internal, fmt::format("gemm: tensor map of {}: {}", name, *rule));
+  return backend.encode(spec);
+}
+
+TensorMapSpec map_of(const TensorView& t, Element element, int box_rows, int box_columns,
+                     Swizzle swizzle) {
+  // The stride of a single row addresses nothing, but must be one that the copy engine accepts.
+  const i64 bytes = t.shape[0] > 1 ? t.stride[0] * size_of(t.dtype) : i64{16};
+  return {.base = t.data,
+          .element = element,
+          .rank = 2,
+          .extent = {static_cast<std::uint64_t>(t.shape[1]), static_cast<std::uint64_t>(t.shape[0])},
+          .stride = {static_cast<std::uint64_t>(bytes)},
+          .box = {static_cast<std::uint32_t>(box_columns), static_cast<std::uint32_t>(box_rows)},
+          .swizzle = swizzle};
+}
+
+Swizzle swizzle_of(int bytes) {
+  return bytes == 128 ? Swizzle::b128 : bytes == 64 ? Swizzle::b64 : Swizzle::b32;
+}
+
+ScaleParams scale_params(const TensorView& t) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0 && t.stride[0] % 4 == 0;
+  return {.data = static_cast<const float*>(t.data),
+          .row_stride = t.stride[0],
+          .k_stride = t.stride[1],
+          .rows = static_cast<int>(t.shape[0]),
+          .vector_k = aligned && t.stride[1] == 1};
+}
+
+MatrixParams matrix_params(const TensorView& t) {
+  const i64 stride = t.stride[0] * size_of(t.dtype);
+  const auto bits = reinterpret_cast<std::uintptr_t>(t.data) | static_cast<std::uintptr_t>(stride);
+  return {.data = static_cast<u8*>(t.data),
+          .row_stride = stride,
+          .alignment = static_cast<int>(std::min<std::uintptr_t>(16, bits == 0 ? 16 : bits & -bits))};
+}
+
+GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& plan) {
+  const GemmConfig& c = plan.config;
+  const TensorView &a = args.a.values, &b = args.b.values;
+  GemmParams p = {};
+  if (c.load == CopyPath::tma) {
+    const int a_rows = c.tile_m / (c.multicast == Multicast::a ? 2 : 1);
+    const int b_rows = c.tile_n / (c.multicast == Multicast::b ? 2 : 1);
+    p.a_map = encode(backend, "a", map_of(a, Element::u8, a_rows, kBlockK, Swizzle::b128));
+    p.b_map = encode(backend, "b", map_of(b, Element::u8, b_rows, kBlockK, Swizzle::b128));
+  }
+  if (c.store == CopyPath::tma)
+    p.d_map = encode(backend, "d",
+                     map_of(args.d, c.d == OutType::bf16 ? Element::bf16 : Element::fp32, kWgmmaM,
+                            strip_columns(c), swizzle_of(strip_bytes(c))));
+  p.a_scales = scale_params(args.a.scales);
+  p.b_scales = scale_params(args.b.scales);
+  p.a = matrix_params(a);
+  p.b = matrix_params(b);
+  p.d = matrix_params(args.d);
+  if (args.c) p.c = matrix_params(*args.c);
+  p.m = static_cast<int>(a.shape[0]);
+  p.n = static_cast<int>(b.shape[0]);
+  p.k = static_cast<int>(a.shape[1]);
+  p.k_blocks = static_cast<int>((a.shape[1] + kBlockK - 1) / kBlockK);
+  p.clusters_m = plan.clusters_m;
+  p.clusters_n = plan.clusters_n;
+  p.band = plan.band;
+  return p;
+}
+
+void launch(Backend& backend, const GemmArgs& args, const ReadyGemm& ready,
+            const Options& options) {
+  const GemmParams params = params_of(backend, args, ready.plan);
+  backend.launch(ready.kernel, ready.plan.ctas, &params, sizeof params,
+                 {.stream = options.stream, .pdl = options.pdl, .emu_seed = options.emu_seed});
+}
+
+}  // namespace
+
+Backend& backend_of(const Device& device) {
+  if (device.kind == Device::Kind::cpu)
+    throw Error(ErrorCode::internal, "the cpu device runs no kernels");
+  return device.kind == Device::Kind::cuda ? cuda_backend(device.index) : emu_backend();
+}
+
+KernelShape kernel_shape(const GemmConfig& config) {
+  return {.threads = threads(config),
+          .cluster = cluster_size(config),
+          .smem_bytes = smem_bytes(config)};
+}
+
+void gemm(const GemmArgs& args, const Options& options) {
+  const GemmProblem problem = check_gemm(args, options);
+  if (problem.m == 0 || problem.n == 0) return;
+  if (options.device.kind == Device::Kind::cpu) {
+    gemm_model(args);
+  } else {
+    Backend& backend = backend_of(options.device);
+    launch(backend, args, ready(backend, problem), options);
+  }
+}
+
+void gemm_prepare(const GemmArgs& args, const Options& options) {
+  const GemmProblem problem = check_gemm(args, options);
+  if (problem.m == 0 || problem.n == 0 || options.device.kind == Device::Kind::cpu) return;
+  ready(backend_of(options.device), problem);
+}
+
+std::int64_t gemm_workspace_bytes(const GemmArgs& args, const Options& options) {
+  check_gemm(args, options);
+  return 0;
+}
+
+void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
+  const GemmProblem problem = check_gemm(args, options);
+  if (const char* reason = refusal(config))
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("gemm: config {} is refused: {}", to_string(config), reason));
+  const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
+                         (problem.store == CopyPath::tma || config.store == CopyPath::plain);
+  if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
+      !paths_fit)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("gemm: config {} does not fit the operands", to_string(config)));
+  if (problem.m == 0 || problem.n == 0) return;
+  Backend& backend = backend_of(options.device);
+  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+}
+
+}  // namespace kiln

@@ -1,0 +1,20 @@
+// gemm with the config chosen by the caller: for tests, benchmarks and tuning.
+#pragma once
+
+#include "kiln/gemm.hpp"
+#include "ops/gemm/plan.hpp"
+#include "runtime/backend.hpp"
+
+namespace kiln {
+
+/// The backend of a device that runs kernels (cuda or emu).
+Backend& backend_of(const Device& device);
+
+/// What a kernel must be told besides its code.
+KernelShape kernel_shape(const GemmConfig& config);
+
+/// gemm with a given config instead of the planner's. Throws Error{invalid_argument} if the config
+/// is refused or does not fit the operands' types and copy paths.
+void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options = {});
+
+}  // namespace kiln

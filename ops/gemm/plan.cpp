@@ -1,0 +1,189 @@
+// The cost of a tile on Hopper, in SM cycles, from cycles counted in the kernel on an H200
+// (docs/MEASURED.md). A tile takes
+//
+//   k_blocks * block + epilogue          block    = max(tensor pipe, copies), each with its overhead
+//                                        epilogue = 800 + 14 a KiB of D (+ as much for C)
+//
+// a launch takes waves of that, and no less than its bytes over the memory bandwidth.
+#include "ops/gemm/plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kiln/error.hpp"
+
+namespace kiln {
+namespace {
+
+constexpr double kClockMhz = 1650;          // what an H200 sustains in these kernels
+constexpr double kDramBytesPerUs = 4.2e6;   // pure read 4.42 TB/s
+constexpr double kLaunchCycles = 5000;      // ramp, first loads, drain
+
+/// Cycles of one K block of one CTA.
+double block_cycles(const GemmConfig& c) {
+  const int chains = c.tile_m / kWgmmaM;
+  // The tensor core takes 2 cycles a column for a chain of four m64nNk32, and never less than its
+  // operands take through shared memory (128 bytes a cycle).
+  const double chain = std::max(2.0 * c.tile_n, (kWgmmaM + c.tile_n) * kBlockK / 128.0);
+  // Between two chains: 35 cycles, and choosing scales where a tile crosses scale blocks.
+  double between = 35;
+  if (c.b_scales == BScales::row_1x128) {
+    between += c.tile_n / 3.0;
+  } else if (scale_blocks_per_tile(c) > 1) {
+    between += 4.5 * c.tile_n / scale_columns(c);
+  }
+  double tensor = chains * (chain + between);
+  // One warpgroup has nobody to hide its promotion and latency behind.
+  if (c.math_warpgroups == 1) tensor += chains * (130 + c.tile_n / 2.0);
+
+  const int shared = c.multicast == Multicast::a   ? c.tile_m
+                     : c.multicast == Multicast::b ? c.tile_n
+                                                   : 0;
+  const double l2_bytes = (c.tile_m + c.tile_n - shared / 2.0) * kBlockK;
+  const double l2 = l2_bytes / 45;  // bytes a cycle that an SM gets from the L2, all SMs at it
+  // Some 1500 cycles pass between asking for a block and having it; `stages` of them overlap.
+  const double latency = 1500.0 / c.stages;
+  const double copies = c.load == CopyPath::tma ? std::max(l2, latency) : 12 * l2 + 600;
+  return std::max(tensor, copies) + 0.0012 * l2_bytes;
+}
+
+double epilogue_cycles(const GemmConfig& c) {
+  const double kib = c.tile_m * c.tile_n * out_bytes(c) / 1024.0;
+  double cycles = 800 + 14 * kib;
+  if (c.store == CopyPath::plain) cycles += 20 * kib;
+  if (c.c != Addend::none) cycles += 600 + 20 * kib;
+  // Staging in rounds waits for the copies in between.
+  const int rounds = strips_per_warpgroup(c) / c.store_strips;
+  return c.store == CopyPath::tma ? cycles + (rounds - 1) * 350 : cycles;
+}
+
+double predicted_us(const GemmPlan& plan, const GemmProblem& p) {
+  const GemmConfig& c = plan.config;
+  const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
+  const double clusters = static_cast<double>(plan.clusters_m) * plan.clusters_n;
+  const double waves = std::ceil(clusters * cluster_size(c) / plan.ctas);
+  const double cycles = kLaunchCycles + waves * (k_blocks * block_cycles(c) + epilogue_cycles(c));
+  const double bytes =
+      static_cast<double>(p.m + p.n) * p.k +
+      static_cast<double>(p.m) * p.n *
+          (out_bytes(c) + (p.c == Addend::none ? 0 : p.c == Addend::bf16 ? 2 : 4));
+  return std::max(cycles / kClockMhz, 2 + bytes / kDramBytesPerUs);
+}
+
+/// The rows of cluster tiles to walk together, so that the clusters which run at once need the
+/// fewest bytes: the L2 is shared by all of them.
+int best_band(const GemmConfig& c, int clusters_m, int clusters_n, int running) {
+  const double height = c.tile_m * (c.multicast == Multicast::b ? 2.0 : 1.0);
+  const double width = c.tile_n * (c.multicast == Multicast::a ? 2.0 : 1.0);
+  int best = 1;
+  double least = 0;
+  for (int band = 1; band <= std::min(clusters_m, running); ++band) {
+    const int columns = std::min(clusters_n, ceil_div(running, band));
+    const int rows = std::max(band, ceil_div(running, columns));
+    const double bytes = rows * height + columns * width;
+    if (band == 1 || bytes < least) {
+      best = band;
+      least = bytes;
+    }
+  }
+  return best;
+}
+
+/// Staging for all of a warpgroup's strips lets its copies run under the next tile; it is given up,
+/// a divisor at a time, only where fewer than three stages would be left.
+void fit_shared_memory(GemmConfig& c) {
+  constexpr int kFewestStages = 3;
+  const int strips = strips_per_warpgroup(c);
+  for (int staged = strips; staged >= 1; --staged) {
+    if (strips % staged != 0) continue;
+    c.store_strips = staged;
+    c.stages = stages_that_fit(c);
+    if (c.stages >= kFewestStages || c.store == CopyPath::plain) return;
+  }
+}
+
+std::string refused_by_problem(const GemmConfig& c, const GemmProblem& p, int sms) {
+  if (cluster_size(c) > sms) return "a cluster of 2 exceeds the SM budget";
+  if (c.multicast == Multicast::a && p.n <= c.tile_n) return "one tile along N: nothing to share";
+  if (c.multicast == Multicast::b && p.m <= c.tile_m) return "one tile along M: nothing to share";
+  return {};
+}
+
+int available_sms(const GemmProblem& p, const Arch& arch) {
+  return p.sm_budget > 0 ? std::min(p.sm_budget, arch.sm_count) : arch.sm_count;
+}
+
+/// The table of kernels: every tile that the skeleton can be built for.
+std::vector<GemmConfig> table(const GemmProblem& p) {
+  struct Rows {
+    int tile_m, math_warpgroups, widest;
+  };
+  std::vector<GemmConfig> configs;
+  for (const Rows& rows : {Rows{256, 2, 128}, Rows{128, 2, 192}, Rows{128, 1, 128}, Rows{64, 1, 192}})
+    for (int tile_n = rows.widest; tile_n >= 16; tile_n -= 16)
+      for (const Multicast multicast : {Multicast::a, Multicast::b, Multicast::none}) {
+        GemmConfig c{.tile_m = rows.tile_m,
+                     .tile_n = tile_n,
+                     .math_warpgroups = rows.math_warpgroups,
+                     .multicast = multicast,
+                     .b_scales = p.b_scales,
+                     .c = p.c,
+                     .d = p.d,
+                     .load = p.load,
+                     .store = p.store};
+        fit_shared_memory(c);
+        configs.push_back(c);
+      }
+  return configs;
+}
+
+}  // namespace
+
+GemmPlan plan_with(const GemmConfig& config, const GemmProblem& problem, const Arch& arch) {
+  GemmPlan plan{.config = config};
+  const int cluster = cluster_size(config);
+  const i64 height = config.tile_m * (config.multicast == Multicast::b ? 2 : 1);
+  const i64 width = config.tile_n * (config.multicast == Multicast::a ? 2 : 1);
+  plan.clusters_m = static_cast<int>((problem.m + height - 1) / height);
+  plan.clusters_n = static_cast<int>((problem.n + width - 1) / width);
+  const i64 clusters = static_cast<i64>(plan.clusters_m) * plan.clusters_n;
+  if (clusters > 0x7FFFFFFF - arch.sm_count)
+    throw Error(ErrorCode::unsupported, "gemm: the product has more than 2^31 tiles");
+  const i64 slots = std::max(1, available_sms(problem, arch) / cluster);
+  // The fewest CTAs that need no more waves: idle SMs leave power and L2 to the others.
+  const i64 waves = std::max<i64>(1, (clusters + slots - 1) / slots);
+  const int running = static_cast<int>(std::max<i64>(1, (clusters + waves - 1) / waves));
+  plan.ctas = running * cluster;
+  plan.band = best_band(config, plan.clusters_m, plan.clusters_n, running);
+  return plan;
+}
+
+std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arch& arch) {
+  std::vector<GemmCandidate> candidates;
+  for (const GemmConfig& config : table(problem)) {
+    GemmCandidate candidate;
+    candidate.plan.config = config;
+    const char* broken = refusal(config);
+    candidate.refused =
+        broken ? broken : refused_by_problem(config, problem, available_sms(problem, arch));
+    if (candidate.refused.empty()) {
+      candidate.plan = plan_with(config, problem, arch);
+      candidate.microseconds = predicted_us(candidate.plan, problem);
+    }
+    candidates.push_back(std::move(candidate));
+  }
+  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& x, const auto& y) {
+    if (x.refused.empty() != y.refused.empty()) return x.refused.empty();
+    return x.refused.empty() && x.microseconds < y.microseconds;
+  });
+  return candidates;
+}
+
+GemmPlan plan_gemm(const GemmProblem& problem, const Arch& arch) {
+  const std::vector<GemmCandidate> candidates = gemm_candidates(problem, arch);
+  if (candidates.empty() || !candidates.front().refused.empty())
+    throw Error(ErrorCode::unsupported, "gemm: no kernel of the table can run this problem");
+  return candidates.front().plan;
+}
+
+}  // namespace kiln

@@ -1,0 +1,51 @@
+// Planning: GemmProblem x Arch -> GemmPlan. Pure: no device query, environment, global or clock.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ops/gemm/config.hpp"
+#include "runtime/arch.hpp"
+
+namespace kiln {
+
+/// What planning looks at. A checked call reduces to this; two calls with equal problems get the
+/// same kernel and launch.
+struct GemmProblem {
+  i64 m = 0, n = 0, k = 0;
+  BScales b_scales = BScales::block_128x128;
+  Addend c = Addend::none;
+  OutType d = OutType::bf16;
+  CopyPath load = CopyPath::tma;   // plain: some operand row is off the copy engine's alignment
+  CopyPath store = CopyPath::tma;  // plain: some row of D is
+  int sm_budget = 0;               // SMs that may be used; 0: all
+
+  bool operator==(const GemmProblem&) const = default;
+};
+
+struct GemmPlan {
+  GemmConfig config;
+  int ctas = 0;                        // launched; a multiple of the cluster
+  int clusters_m = 0, clusters_n = 0;  // the grid of cluster tiles
+  int band = 1;                        // rows of that grid walked together
+
+  bool operator==(const GemmPlan&) const = default;
+};
+
+/// A config that planning looked at: its predicted time, or why it was refused.
+struct GemmCandidate {
+  GemmPlan plan;
+  double microseconds = 0;  // predicted; only the order matters to planning
+  std::string refused;      // empty where it can run
+};
+
+/// Every candidate, best first, the refused ones last. For kiln explain.
+std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arch& arch);
+
+/// The best candidate. Throws Error{unsupported} if none can run.
+GemmPlan plan_gemm(const GemmProblem& problem, const Arch& arch);
+
+/// The launch of a given config: for tests and tuning, which choose the config themselves.
+GemmPlan plan_with(const GemmConfig& config, const GemmProblem& problem, const Arch& arch);
+
+}  // namespace kiln
