@@ -120,6 +120,9 @@ bool same_matrix(const TensorView& x, const TensorView& y) {
          (x.shape[1] <= 1 || x.stride[1] == y.stride[1]);
 }
 
+/// Base and rows on 16 bytes. What a row holds must end on 16 bytes too where it is written: the copy
+/// engine clips a store at whole 16-byte pieces, so that up to 15 bytes after the last column would
+/// be overwritten (seen on an H200; docs/MEASURED.md).
 bool copy_engine_can_address(const TensorView& t) {
   constexpr i64 kLargestStride = i64{1} << 40;
   const i64 stride = t.stride[0] * size_of(t.dtype);
@@ -186,6 +189,7 @@ GemmProblem check_gemm(const GemmArgs& args, const Options& options) {
   check_disjoint(d, "b.scales", args.b.scales);
   if (args.c && !same_matrix(d, *args.c)) check_disjoint(d, "c (and is not exactly c)", *args.c);
 
+  const bool stores_by_tma = copy_engine_can_address(d) && n * size_of(d.dtype) % 16 == 0;
   const bool loads_by_tma = k > 0 && copy_engine_can_address(a) && copy_engine_can_address(b);
   return {.m = m,
           .n = n,
@@ -197,7 +201,7 @@ GemmProblem check_gemm(const GemmArgs& args, const Options& options) {
                                               : Addend::fp32,
           .d = d.dtype == DType::bf16 ? OutType::bf16 : OutType::fp32,
           .load = loads_by_tma ? CopyPath::tma : CopyPath::plain,
-          .store = copy_engine_can_address(d) ? CopyPath::tma : CopyPath::plain,
+          .store = stores_by_tma ? CopyPath::tma : CopyPath::plain,
           .sm_budget = options.sm_budget};
 }
 

@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "kiln/error.hpp"
+#include "ops/gemm/cases.hpp"
 
 namespace kiln {
 namespace {
@@ -177,6 +178,13 @@ std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arc
     return x.refused.empty() && x.microseconds < y.microseconds;
   });
   return candidates;
+}
+
+std::vector<GemmConfig> all_configs(const GemmProblem& types) {
+  std::vector<GemmConfig> configs;
+  for (const GemmConfig& config : table(types))
+    if (refusal(config) == nullptr) configs.push_back(config);
+  return configs;
 }
 
 GemmPlan plan_gemm(const GemmProblem& problem, const Arch& arch) {

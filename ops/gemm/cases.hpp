@@ -1,0 +1,61 @@
+// GEMM cases as data: the emulator, the compile check, the GPU and the benchmark read them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kiln/tensor.hpp"
+#include "ops/gemm/plan.hpp"
+
+namespace kiln {
+
+/// How a matrix lies in memory.
+struct GemmLayout {
+  bool column_major = false;  // MN-major: rows are neighbours
+  int padding = 0;            // elements between the end of a row (column) and the next one
+  int offset = 0;             // elements by which the first one is off 256-byte alignment
+};
+
+/// What the operands hold.
+enum class GemmValues {
+  quantised,  // normal values, quantised by the recipe: what callers have
+  wild        // every code and scale: NaN, infinities, subnormals, zeros of both signs, overflow
+};
+
+struct GemmCase {
+  std::string name;
+  i64 m = 1, n = 1, k = 1;
+  ScaleRecipe b_recipe = ScaleRecipe::block_128x128;
+  Addend c = Addend::none;
+  OutType d = OutType::bf16;
+  bool c_is_d = false;  // C is the same memory as D
+  GemmLayout a, a_scales, b, b_scales, c_layout, d_layout;
+  GemmValues values = GemmValues::quantised;
+  std::string config;  // fields of a GemmConfig; empty: the planner's choice
+  unsigned seed = 1;
+};
+
+// ---- benchmark rows -----------------------------------------------------------------------------
+
+struct GemmShape {
+  i64 m, n, k;
+};
+
+/// The (N, K) of DeepSeek's layers that DeepGEMM's benchmarks use, for every M of `ms`.
+inline std::vector<GemmShape> dense_shapes(const std::vector<i64>& ms) {
+  constexpr GemmShape kLayers[] = {{0, 2112, 7168},  {0, 576, 7168},  {0, 24576, 1536},
+                                   {0, 32768, 512},  {0, 7168, 16384}, {0, 4096, 7168},
+                                   {0, 7168, 2048}};
+  std::vector<GemmShape> shapes;
+  for (const i64 m : ms)
+    for (const GemmShape& layer : kLayers) shapes.push_back({m, layer.n, layer.k});
+  return shapes;
+}
+
+// ---- configs ------------------------------------------------------------------------------------
+
+/// Every config that the planner's table can produce for a problem's types and copy paths, whatever
+/// its shape: the whole library of kernels.
+std::vector<GemmConfig> all_configs(const GemmProblem& types);
+
+}  // namespace kiln

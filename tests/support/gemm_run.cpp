@@ -1,0 +1,290 @@
+#include "tests/support/gemm_run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <mutex>
+#include <random>
+
+#include "arith/host_matrix.hpp"
+#include "arith/parallel.hpp"
+#include "arith/quantize.hpp"
+#include "ops/gemm/api.hpp"
+#include "ops/gemm/reference.hpp"
+#include "ops/gemm/text.hpp"
+
+namespace kiln::test {
+namespace {
+
+DType dtype_of(OutType type) { return type == OutType::bf16 ? DType::bf16 : DType::fp32; }
+DType dtype_of(Addend type) { return type == Addend::bf16 ? DType::bf16 : DType::fp32; }
+
+template <class Make>
+void fill(const TensorView& view, Make make) {
+  for (i64 i = 0; i < view.shape[0]; ++i)
+    for (i64 j = 0; j < view.shape[1]; ++j) write_element(view, i, j, make());
+}
+
+void fill_quantised(const ScaledTensor& operand, std::mt19937& random) {
+  // Normals from a table: drawing one a value would take longer than the GEMM on large cases.
+  std::normal_distribution<float> normal;
+  std::vector<float> table(1 << 16);
+  for (float& value : table) value = normal(random);
+  const i64 rows = operand.values.shape[0], columns = operand.values.shape[1];
+  std::vector<float> x(static_cast<std::size_t>(rows * columns));
+  for (float& value : x) value = table[random() >> 16];
+  quantize(TensorView::row_major(x.data(), DType::fp32, rows, columns), operand);
+}
+
+float wild_float(std::mt19937& random, float usual, unsigned rare) {
+  constexpr u32 kSpecial[] = {0x00000000, 0x80000000, 0x00000001, 0x80000100, 0x00800000,
+                              0x7F800000, 0xFF800000, 0x7FC00001, 0xFF812345, 0x7F7FFFFF,
+                              0x60000000, 0xE5000000, 0x1A000000, 0x7A000000, 0xFA000000};
+  if (random() % rare == 0) return std::bit_cast<float>(kSpecial[random() % std::size(kSpecial)]);
+  return usual * (1 + static_cast<float>(random() % 4096) / 1024);
+}
+
+void fill_wild(const ScaledTensor& operand, std::mt19937& random) {
+  const unsigned kind = random() % 4, rare = random() % 2 ? 300 : 100000;
+  for (i64 i = 0; i < operand.values.shape[0]; ++i)
+    for (i64 j = 0; j < operand.values.shape[1]; ++j) {
+      u8 code = static_cast<u8>(random());
+      if (kind == 1) code = (code & 0x87) | 0x40;             // one exponent: sums that cancel
+      if (kind == 2 && random() % 3) code &= 0x87;            // subnormals
+      if (kind == 3 && random() % 8) code &= 0x80;            // zeros of both signs
+      if (is_nan_e4m3(code) && random() % rare) code ^= 1;
+      *element_address(operand.values, i, j) = code;
+    }
+  constexpr float kUsual[] = {0.01F, 1e18F, 1e-20F, -1};
+  const float usual = kUsual[random() % 4];
+  fill(operand.scales, [&] { return wild_float(random, usual, rare); });
+}
+
+}  // namespace
+
+GuardedMatrix::GuardedMatrix(DType dtype, i64 rows, i64 columns, const GemmLayout& layout) {
+  view_.dtype = dtype;
+  view_.shape = {rows, columns};
+  if (layout.column_major) {
+    view_.stride = {1, rows + layout.padding};
+  } else {
+    view_.stride = {columns + layout.padding, 1};
+  }
+  if (view_.stride[0] == 0) view_.stride[0] = 1;
+  if (view_.stride[1] == 0) view_.stride[1] = 1;
+  first_ = kGuard + layout.offset * size_of(dtype);
+  const i64 span = (layout.column_major ? columns * view_.stride[1] : rows * view_.stride[0]);
+  image_.assign(static_cast<std::size_t>(first_ + span * size_of(dtype) + kGuard), 0xFF);
+}
+
+TensorView GuardedMatrix::view() { return view_at(image_.data()); }
+
+TensorView GuardedMatrix::view_at(void* device_image) const {
+  TensorView view = view_;
+  view.data = static_cast<std::uint8_t*>(device_image) + first_;
+  return view;
+}
+
+std::optional<std::string> GuardedMatrix::difference(
+    const std::vector<std::uint8_t>& actual) const {
+  const auto at = std::mismatch(image_.begin(), image_.end(), actual.begin());
+  if (at.first == image_.end()) return {};
+  const i64 byte = at.first - image_.begin(), size = size_of(view_.dtype);
+  const i64 element = (byte - first_) / size;
+  std::string where = "outside the matrix";
+  if (byte >= first_) {
+    const bool column_major = view_.stride[0] == 1 && view_.stride[1] != 1;
+    const i64 major = element / view_.stride[column_major ? 1 : 0];
+    const i64 minor = element % view_.stride[column_major ? 1 : 0];
+    const i64 i = column_major ? minor : major, j = column_major ? major : minor;
+    where = fmt::format("{}[{}, {}]", i < view_.shape[0] && j < view_.shape[1] ? "" : "padding ", i,
+                        j);
+  }
+  const i64 first = byte >= first_ ? first_ + element * size : byte;
+  auto hex = [&](const std::vector<std::uint8_t>& bytes) {
+    std::string text;
+    for (i64 b = std::min<i64>(first + size, bytes.size()) - 1; b >= first; --b)
+      text += fmt::format("{:02x}", bytes[b]);
+    return text;
+  };
+  i64 count = 0;
+  for (std::size_t b = 0; b < image_.size(); ++b) count += image_[b] != actual[b];
+  return fmt::format("{} is {}, wanted {} ({} bytes differ)", where, hex(actual), hex(image_),
+                     count);
+}
+
+GemmRun::GemmRun(const GemmCase& t)
+    : test_(t),
+      a_(DType::e4m3, t.m, t.k, t.a),
+      a_scales_(DType::fp32, t.m, (t.k + 127) / 128, t.a_scales),
+      b_(DType::e4m3, t.n, t.k, t.b),
+      b_scales_(DType::fp32, t.b_recipe == ScaleRecipe::row_1x128 ? t.n : (t.n + 127) / 128,
+                (t.k + 127) / 128, t.b_scales),
+      c_(dtype_of(t.c), t.m, t.n, t.c_layout),
+      d_(dtype_of(t.d), t.m, t.n, t.d_layout),
+      expected_(d_) {
+  std::mt19937 random(t.seed * 2654435761u + 17);
+  const GemmArgs args = host_args();
+  for (const ScaledTensor& operand : {args.a, args.b})
+    t.values == GemmValues::wild ? fill_wild(operand, random) : fill_quantised(operand, random);
+  if (args.c) {
+    std::normal_distribution<float> normal;
+    const unsigned rare = t.values == GemmValues::wild ? 50 : 1u << 30;
+    fill(*args.c, [&] { return wild_float(random, 8 * normal(random), rare); });
+  }
+  expected_.image() = d_.image();
+  GemmArgs model = args;
+  model.d = expected_.view();
+  if (t.c_is_d) model.c = model.d;
+  gemm_model(model);
+}
+
+GemmArgs GemmRun::host_args() {
+  GemmArgs args{.a = {a_.view(), a_scales_.view(), ScaleRecipe::row_1x128},
+                .b = {b_.view(), b_scales_.view(), test_.b_recipe},
+                .d = d_.view(),
+                .c = {}};
+  if (test_.c != Addend::none) args.c = test_.c_is_d ? args.d : c_.view();
+  return args;
+}
+
+/// Copies of the six images in a backend's memory.
+struct GemmRun::OnDevice {
+  OnDevice(GemmRun& run, const Device& device) : backend(backend_of(device)) {
+    for (GuardedMatrix* matrix :
+         {&run.a_, &run.a_scales_, &run.b_, &run.b_scales_, &run.c_, &run.d_}) {
+      matrices.push_back(matrix);
+      images.push_back(backend.allocate(matrix->image().size()));
+      backend.copy_in(images.back(), matrix->image().data(), matrix->image().size());
+    }
+    args = run.host_args();
+    args.a.values = matrices[0]->view_at(images[0]);
+    args.a.scales = matrices[1]->view_at(images[1]);
+    args.b.values = matrices[2]->view_at(images[2]);
+    args.b.scales = matrices[3]->view_at(images[3]);
+    args.d = matrices[5]->view_at(images[5]);
+    if (args.c) args.c = run.test_.c_is_d ? args.d : matrices[4]->view_at(images[4]);
+  }
+  ~OnDevice() {
+    for (void* image : images) backend.free(image);
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  void start(const GemmCase& test, const Options& options) {
+    if (test.config.empty()) {
+      gemm(args, options);
+    } else {
+      GemmConfig base{.b_scales = test.b_recipe == ScaleRecipe::row_1x128 ? BScales::row_1x128
+                                                                          : BScales::block_128x128,
+                      .c = test.c,
+                      .d = test.d};
+      gemm_with_config(args, parse_gemm_config(test.config, base), options);
+    }
+  }
+  std::vector<std::uint8_t> fetch(int i) {
+    std::vector<std::uint8_t> bytes(matrices[i]->image().size());
+    backend.copy_out(bytes.data(), images[i], bytes.size());
+    return bytes;
+  }
+
+  Backend& backend;
+  std::vector<GuardedMatrix*> matrices;
+  std::vector<void*> images;
+  GemmArgs args;
+};
+
+std::optional<std::string> GemmRun::compare(OnDevice& device) {
+  if (const auto wrong = expected_.difference(device.fetch(5))) return "d: " + *wrong;
+  constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c"};
+  for (int i = 0; i < 5; ++i)
+    if (const auto wrong = device.matrices[i]->difference(device.fetch(i)))
+      return fmt::format("input {} was changed: {}", kNames[i], *wrong);
+  return {};
+}
+
+std::optional<std::string> GemmRun::run(const Device& device, Options options) {
+  OnDevice memory(*this, device);
+  options.device = device;
+  memory.start(test_, options);
+  memory.backend.synchronize();
+  return compare(memory);
+}
+
+std::optional<std::string> GemmRun::repeat(const Device& device, int times) {
+  OnDevice memory(*this, device);
+  for (int i = 0; i < times; ++i) {
+    memory.backend.copy_in(memory.images[5], d_.image().data(), d_.image().size());
+    memory.start(test_, {.device = device});
+    memory.backend.synchronize();
+    if (const auto wrong = expected_.difference(memory.fetch(5)))
+      return fmt::format("run {}: d: {}", i, *wrong);
+  }
+  return {};
+}
+
+std::vector<std::string> run_all(const std::vector<GemmCase>& cases, const Device& device) {
+  std::vector<std::string> wrong;
+  std::mutex mutex;
+  parallel_for(static_cast<i64>(cases.size()), 0, [&](i64 i) {
+    const GemmCase& test = cases[static_cast<std::size_t>(i)];
+    std::optional<std::string> difference;
+    try {
+      difference = GemmRun(test).run(device, {.emu_seed = test.seed});
+    } catch (const std::exception& error) {
+      difference = error.what();
+    }
+    if (!difference) return;
+    const std::lock_guard lock(mutex);
+    wrong.push_back(fmt::format("{} (seed {}, config '{}'): {}", test.name, test.seed, test.config,
+                                *difference));
+  });
+  return wrong;
+}
+
+GemmCase random_gemm_case(unsigned seed, i64 largest_m, i64 largest_n, i64 largest_k) {
+  std::mt19937 random(seed * 747796405u + 2891336453u);
+  auto next = [&](i64 count) { return static_cast<i64>(random() % static_cast<u64>(count)); };
+  // Sizes lean to the edges of tiles and blocks, and to small ones.
+  auto size = [&](i64 largest, i64 grain) {
+    const i64 limit = next(3) == 0 ? largest : std::max<i64>(1, largest / 8);
+    const i64 x = next(3) == 0 ? next(limit / grain + 1) * grain + next(3) - 1 : next(limit + 1);
+    return std::clamp<i64>(x, 1, largest);
+  };
+  GemmCase t;
+  t.seed = seed;
+  t.m = size(largest_m, 64);
+  t.n = size(largest_n, 16);
+  t.k = next(40) == 0 ? 0 : size(largest_k, 128);
+  // Most callers have dimensions that the copy engine likes; a quarter here has not.
+  if (next(4)) t.k = (t.k + 15) / 16 * 16;
+  if (next(4)) t.n = (t.n + 7) / 8 * 8;
+  t.b_recipe = next(3) ? ScaleRecipe::block_128x128 : ScaleRecipe::row_1x128;
+  t.d = next(2) ? OutType::bf16 : OutType::fp32;
+  t.c = static_cast<Addend>(next(3));
+  t.c_is_d = t.c != Addend::none && next(3) == 0;
+  // Half of the rows start on 16 bytes whatever their length, so that the copy engine meets tails.
+  auto rows_of = [&](i64 length, i64 grain) -> GemmLayout {
+    const i64 to_grain = (grain - length % grain) % grain;
+    return {false, static_cast<int>(next(2) ? to_grain + next(3) * grain : next(16)),
+            static_cast<int>(next(6) ? next(3) * grain : next(16))};
+  };
+  t.a = rows_of(t.k, 16);
+  t.b = rows_of(t.k, 16);
+  t.d_layout = rows_of(t.n, 8);
+  t.c_layout = rows_of(t.n, 8);
+  if (t.c_is_d) {
+    t.c_layout = t.d_layout;
+    t.c = t.d == OutType::bf16 ? Addend::bf16 : Addend::fp32;
+  }
+  for (GemmLayout* scales : {&t.a_scales, &t.b_scales})
+    *scales = {next(2) != 0, static_cast<int>(next(2) ? next(3) * 4 : next(7)),
+               static_cast<int>(next(2) ? 0 : next(4))};
+  t.values = next(3) ? GemmValues::quantised : GemmValues::wild;
+  t.name = fmt::format("random {}: {}x{}x{}", seed, t.m, t.n, t.k);
+  return t;
+}
+
+}  // namespace kiln::test
