@@ -7,9 +7,9 @@
 namespace kiln {
 
 struct Arch {
-  std::string name;           // "sm_90a", "emu"
-  int sm_count = 132;         // CTAs that run at once: every kernel of Kiln fills an SM
-  int smem_bytes = 232448;    // shared memory a CTA can have
+  std::string name;         // "sm_90a", "emu"
+  int sm_count = 132;       // CTAs that run at once: every kernel of Kiln fills an SM
+  int smem_bytes = 232448;  // shared memory a CTA can have
   std::int64_t l2_bytes = 60 << 20;
 };
 

@@ -30,23 +30,28 @@ struct ResourceReport {
   int stack_bytes = 0;
   int spill_store_bytes = 0;
   int spill_load_bytes = 0;
-  std::vector<std::string> warnings;  // e.g. "C7510: ... wgmma.mma_async instructions are serialized"
+  std::vector<std::string> warnings;  // e.g. "C7510: ... wgmma instructions are serialized"
 };
-
-/// A loaded kernel; created by a backend, alive until the process ends.
-struct LoadedKernel;
 
 /// The launch facts that are fixed when a kernel is compiled.
 struct KernelShape {
-  int threads = 0;       // of a CTA
-  int cluster = 1;       // CTAs along x
-  int smem_bytes = 0;    // dynamic shared memory
+  int threads = 0;     // of a CTA
+  int cluster = 1;     // CTAs along x
+  int smem_bytes = 0;  // dynamic shared memory
+
+  bool operator==(const KernelShape&) const = default;
+};
+
+/// A loaded kernel; created by a backend, which derives its own type from it, and alive until the
+/// process ends.
+struct LoadedKernel {
+  KernelShape shape;
 };
 
 struct LaunchOptions {
-  void* stream = nullptr;       // CUDA stream
-  bool pdl = false;             // programmatic dependent launch
-  std::uint64_t emu_seed = 1;   // schedule of the emulator
+  void* stream = nullptr;      // CUDA stream
+  bool pdl = false;            // programmatic dependent launch
+  std::uint64_t emu_seed = 1;  // schedule of the emulator
 };
 
 class Backend {
@@ -55,8 +60,8 @@ class Backend {
 
   virtual const Arch& arch() const = 0;
 
-  /// The compiler that compile() will use. Throws Error{no_compiler} with what was looked for, where
-  /// and what is missing; versions of compiler and driver that do not fit are both named.
+  /// The compiler that compile() will use. Throws Error{no_compiler} with what was looked for,
+  /// where and what is missing; versions of compiler and driver that do not fit are both named.
   virtual const Toolchain& toolchain() = 0;
 
   /// Compiles a generated translation unit whose includes are Kiln's embedded sources, with one
@@ -72,12 +77,13 @@ class Backend {
   /// Encodes a tensor map whose rules were checked (broken_rule) by the caller.
   virtual TensorMap encode(const TensorMapSpec& spec) = 0;
 
-  /// Starts `ctas` CTAs (a multiple of the cluster) with one kernel argument of `bytes` bytes, which
-  /// is copied. Asynchronous on CUDA.
+  /// Starts `ctas` CTAs (a multiple of the cluster) with one kernel argument of `bytes` bytes,
+  /// which is copied. Asynchronous on CUDA.
   virtual void launch(const LoadedKernel* kernel, int ctas, const void* params, std::size_t bytes,
                       const LaunchOptions& options) = 0;
 
-  // Memory, for the program, tests and benchmarks. Calls on operands never allocate.
+  // Memory, for the program, tests and benchmarks. Calls on operands never allocate. On CUDA copies
+  // and fills are in order with the legacy default stream.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void free(void* data) noexcept = 0;
   virtual void copy_in(void* to, const void* from, std::size_t bytes) = 0;   // host to device

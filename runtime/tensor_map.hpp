@@ -22,10 +22,10 @@ constexpr int span_of(Swizzle s) {
 struct TensorMapSpec {
   void* base = nullptr;
   Element element = Element::u8;
-  int rank = 2;                                // 2 or 3
-  std::array<std::uint64_t, 3> extent = {};    // elements
-  std::array<std::uint64_t, 2> stride = {};    // bytes between neighbours along dimension 1, 2
-  std::array<std::uint32_t, 3> box = {};       // elements
+  int rank = 2;                              // 2 or 3
+  std::array<std::uint64_t, 3> extent = {};  // elements
+  std::array<std::uint64_t, 2> stride = {};  // bytes between neighbours along dimension 1, 2
+  std::array<std::uint32_t, 3> box = {};     // elements
   Swizzle swizzle = Swizzle::none;
 };
 

@@ -1,0 +1,37 @@
+// Where NVRTC is, found without opening it: a warm cache needs to know which compiler there is, for
+// its keys, but not its 100 MB. Nothing is ever looked up in the working directory.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/settings.hpp"
+
+namespace kiln {
+
+struct NvrtcFile {
+  std::string path;     // absolute
+  std::string version;  // content ids of the library and its builtins, for cache keys
+  int major = 0;        // of CUDA; 0 if the name does not say
+};
+
+/// Directories, best first: LD_LIBRARY_PATH; the wheels installed beside `own_library`; $CUDA_HOME,
+/// $CUDA_PATH and /usr/local/cuda; the wheels and libraries of $VIRTUAL_ENV and $CONDA_PREFIX; the
+/// system's.
+std::vector<std::string> nvrtc_directories(const Settings& settings,
+                                           const std::string& own_library);
+
+struct NvrtcSearch {
+  std::string named;                     // KILN_NVRTC; empty: look for one
+  std::vector<std::string> directories;  // where to look
+  bool ask_loader = true;                // and take one that is loaded, or that the loader finds
+  int driver_version = 0;                // as in cuDriverGetVersion; 0: no driver
+};
+
+/// The library that is named, if one is. Else libnvrtc.so.13, else .12: one that this process has
+/// loaded already (PyTorch brings one), else from the directories, else what the loader finds. A
+/// library whose cubins the driver cannot load is passed over. Throws Error{no_compiler} with all
+/// that was looked for.
+NvrtcFile find_nvrtc(const NvrtcSearch& search);
+
+}  // namespace kiln

@@ -1,0 +1,91 @@
+// The scalar arithmetic of emulated kernels, against statements of IEEE 754 in wider types.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "device/ptx/emu/math.hpp"
+
+namespace kiln {
+namespace {
+
+std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
+float value(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+
+const std::vector<float>& interesting() {
+  static const std::vector<float> values = [] {
+    const float infinity = std::numeric_limits<float>::infinity();
+    std::vector<float> values = {0.0f,
+                                 1.0f,
+                                 1.5f,
+                                 0x1p-149f,
+                                 0x1.8p-140f,
+                                 0x1p-126f,
+                                 0x1.fffffep127f,
+                                 infinity,
+                                 value(0x7F800001),
+                                 value(0x7FC12345),
+                                 0x1.000002p0f,
+                                 3.0f,
+                                 0x1p-75f,
+                                 0x1.fffffep-64f,
+                                 0x1p64f,
+                                 1e-3f};
+    const std::size_t count = values.size();
+    for (std::size_t i = 0; i < count; ++i) values.push_back(-values[i]);
+    return values;
+  }();
+  return values;
+}
+
+TEST(EngineMath, ProductsAndSumsAreRoundedOnceAndKeepSubnormals) {
+  for (const float a : interesting())
+    for (const float b : interesting()) {
+      // A double holds a product of floats exactly, and a sum rounds the same way twice (2*24+2 <=
+      // 53).
+      const float product = static_cast<float>(double{a} * double{b});
+      const float sum = static_cast<float>(double{a} + double{b});
+      EXPECT_EQ(bits(ptx::mul_rn(a, b)), std::isnan(product) ? 0x7FFFFFFFu : bits(product))
+          << a << " " << b;
+      EXPECT_EQ(bits(ptx::add_rn(a, b)), std::isnan(sum) ? 0x7FFFFFFFu : bits(sum))
+          << a << " " << b;
+    }
+}
+
+TEST(EngineMath, FmaRoundsOnceAndHasOneNan) {
+  for (const float a : interesting())
+    for (const float b : interesting())
+      for (const float c : interesting()) {
+        const float want = std::fma(a, b, c);
+        EXPECT_EQ(bits(ptx::fma_rn(a, b, c)), std::isnan(want) ? 0x7FFFFFFFu : bits(want));
+      }
+  // Rounding the product first would lose the last bit.
+  EXPECT_EQ(ptx::fma_rn(0x1.000002p0f, 0x1.000002p0f, -0x1.000004p0f), 0x1p-46f);
+  EXPECT_EQ(bits(ptx::fma_rn(-1.0f, 0.0f, 0.0f)), 0u);
+}
+
+TEST(EngineMath, Bf16RoundsToNearestEven) {
+  for (std::uint32_t high = 0; high < 0x10000; ++high)
+    for (const std::uint32_t low : {0u, 1u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu}) {
+      const std::uint32_t x = high << 16 | low;
+      std::uint32_t want = high;
+      if (std::isnan(value(x))) {
+        want = 0x7FFF;
+      } else if (low > 0x8000 || (low == 0x8000 && high % 2 == 1)) {
+        ++want;  // carries into the exponent, up to infinity
+      }
+      ASSERT_EQ(ptx::pack_bf16x2(value(x), 1.0f), want | 0x3F80u << 16) << std::hex << x;
+      ASSERT_EQ(ptx::pack_bf16x2(2.0f, value(x)), 0x4000u | want << 16) << std::hex << x;
+    }
+}
+
+TEST(EngineMath, Bf16WidensExactly) {
+  for (std::uint32_t high = 0; high < 0x10000; ++high)
+    ASSERT_EQ(bits(ptx::bf16_to_float(static_cast<u16>(high))), high << 16);
+}
+
+}  // namespace
+}  // namespace kiln

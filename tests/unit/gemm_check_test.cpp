@@ -1,0 +1,258 @@
+// Bad input: every argument of gemm, everything that can be wrong with it. The error names the
+// argument, nothing is launched and D is untouched.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "arith/host_matrix.hpp"
+#include "kiln/kiln.hpp"
+#include "ops/gemm/check.hpp"
+
+namespace kiln {
+namespace {
+
+constexpr i64 kM = 20, kN = 136, kK = 272;
+
+/// A valid call on host memory, which a test then spoils.
+class Call {
+ public:
+  explicit Call(ScaleRecipe b_recipe = ScaleRecipe::block_128x128, DType d = DType::bf16) {
+    const i64 k_blocks = 3, b_rows = b_recipe == ScaleRecipe::row_1x128 ? kN : 2;
+    args = {.a = {matrix(DType::e4m3, kM, kK), matrix(DType::fp32, kM, k_blocks),
+                  ScaleRecipe::row_1x128},
+            .b = {matrix(DType::e4m3, kN, kK), matrix(DType::fp32, b_rows, k_blocks), b_recipe},
+            .d = matrix(d, kM, kN),
+            .c = {}};
+  }
+  TensorView matrix(DType dtype, i64 rows, i64 columns) {
+    // Room around, so that a spoilt view still points into memory of ours.
+    memory_.push_back(std::vector<std::uint8_t>(
+        static_cast<std::size_t>((rows * columns + 4096) * size_of(dtype)), 0));
+    return TensorView::row_major(memory_.back().data() + 64, dtype, rows, columns);
+  }
+  void add_c(DType dtype) { args.c = matrix(dtype, kM, kN); }
+  std::vector<std::vector<std::uint8_t>> copy() const { return memory_; }
+
+  GemmArgs args;
+  Options options{.device = {Device::Kind::cpu}};
+
+ private:
+  std::vector<std::vector<std::uint8_t>> memory_;
+};
+
+void shift(TensorView& view, i64 bytes) { view.data = static_cast<std::uint8_t*>(view.data) + bytes; }
+
+struct Spoiled {
+  const char* name;
+  std::function<void(Call&)> spoil;
+  const char* words;  // of the message
+};
+
+void expect_refused(Call& call, const Spoiled& test) {
+  const auto before = call.copy();
+  for (const Device::Kind kind : {Device::Kind::cpu, Device::Kind::emu}) {
+    call.options.device.kind = kind;
+    try {
+      gemm(call.args, call.options);
+      ADD_FAILURE() << test.name << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument) << test.name << ": " << error.what();
+      EXPECT_THAT(error.what(), testing::StartsWith("gemm: ")) << test.name;
+      EXPECT_THAT(error.what(), testing::HasSubstr(test.words)) << test.name;
+    }
+    EXPECT_EQ(call.copy(), before) << test.name << ": memory was written";
+  }
+}
+
+std::vector<Spoiled> spoiled_views() {
+  std::vector<Spoiled> tests;
+  struct Named {
+    const char* name;
+    std::function<TensorView&(Call&)> view;
+    DType dtype;
+  };
+  static const Named kViews[] = {
+      {"a", [](Call& c) -> TensorView& { return c.args.a.values; }, DType::e4m3},
+      {"a.scales", [](Call& c) -> TensorView& { return c.args.a.scales; }, DType::fp32},
+      {"b", [](Call& c) -> TensorView& { return c.args.b.values; }, DType::e4m3},
+      {"b.scales", [](Call& c) -> TensorView& { return c.args.b.scales; }, DType::fp32},
+      {"d", [](Call& c) -> TensorView& { return c.args.d; }, DType::bf16},
+      {"c", [](Call& c) -> TensorView& { return *c.args.c; }, DType::bf16}};
+  for (const Named& v : kViews) {
+    auto add = [&](auto change, const std::string& words) {
+      static std::vector<std::unique_ptr<std::string>> kept;
+      kept.push_back(std::make_unique<std::string>(words));
+      tests.push_back({v.name, [view = v.view, change](Call& c) { change(view(c)); },
+                       kept.back()->c_str()});
+    };
+    const std::string name = v.name;
+    add([](TensorView& t) { t.data = nullptr; }, name + " is null");
+    for (const i64 off : {1, 2, 3})
+      if (off % size_of(v.dtype) != 0)
+        add([off](TensorView& t) { shift(t, off); }, name + " is at address");
+    for (const DType dtype : {DType::fp32, DType::bf16, DType::e4m3}) {
+      const bool output = name == "c" || name == "d";
+      if (dtype != v.dtype && !(output && dtype != DType::e4m3))
+        add([dtype](TensorView& t) { t.dtype = dtype; }, name + " has dtype");
+    }
+    for (const int i : {0, 1}) {
+      add([i](TensorView& t) { t.shape[i] += 1; }, "shape");
+      add([i](TensorView& t) { t.shape[i] -= 1; }, "shape");
+      add([i](TensorView& t) { t.stride[i] = 0; }, name + ".stride[");
+      add([i](TensorView& t) { t.stride[i] = -7; }, name + ".stride[");
+      add([i](TensorView& t) { t.stride[i] = i64{1} << 60; }, name + ".stride[");
+    }
+  }
+  return tests;
+}
+
+TEST(GemmCheck, EveryViewSpoiledInEveryWayIsRefused) {
+  const std::vector<Spoiled> tests = spoiled_views();
+  EXPECT_GT(tests.size(), 70u);
+  for (const Spoiled& test : tests) {
+    Call call;
+    call.add_c(DType::bf16);
+    test.spoil(call);
+    // A changed size of A or B is reported at the view that no longer fits it.
+    expect_refused(call, test);
+  }
+}
+
+TEST(GemmCheck, SizesOutOfRangeAreRefused) {
+  const Spoiled tests[] = {
+      {"M < 0", [](Call& c) { c.args.a.values.shape[0] = -1; }, "a has M = -1"},
+      {"K < 0", [](Call& c) { c.args.a.values.shape[1] = -1; }, "a has K = -1"},
+      {"N < 0", [](Call& c) { c.args.b.values.shape[0] = -1; }, "b has N = -1"},
+      {"M 2^31", [](Call& c) { c.args.a.values.shape[0] = i64{1} << 31; }, "wanted at most"},
+      {"K 2^40", [](Call& c) { c.args.a.values.shape[1] = i64{1} << 40; }, "wanted at most"},
+      {"N 2^62", [](Call& c) { c.args.b.values.shape[0] = i64{1} << 62; }, "wanted at most"},
+      {"K differs", [](Call& c) { c.args.b.values.shape[1] = kK + 16; }, "b has shape"},
+      {"D rows", [](Call& c) { c.args.d.shape[0] = kM - 1; }, "d has shape"},
+      {"scales as [K, M]", [](Call& c) { std::swap(c.args.a.scales.shape[0], c.args.a.scales.shape[1]); },
+       "a.scales has shape [3, 20], wanted [M, cdiv(K,128)] = [20, 3] for recipe row_1x128"},
+  };
+  for (const Spoiled& test : tests) {
+    Call call;
+    test.spoil(call);
+    expect_refused(call, test);
+  }
+}
+
+TEST(GemmCheck, RecipesAreATypedPropertyOfTheOperand) {
+  Call blocks_on_a;
+  blocks_on_a.args.a.recipe = ScaleRecipe::block_128x128;
+  expect_refused(blocks_on_a, {"a by blocks", {}, "a.recipe is block_128x128, wanted row_1x128"});
+  Call rows_claimed;
+  rows_claimed.args.b.recipe = ScaleRecipe::row_1x128;
+  expect_refused(rows_claimed, {"b by rows", {}, "b.scales has shape [2, 3], wanted [N, cdiv(K,128)]"});
+  Call unknown;
+  unknown.args.b.recipe = static_cast<ScaleRecipe>(17);
+  expect_refused(unknown, {"unknown", {}, "b.recipe is an unknown recipe"});
+}
+
+TEST(GemmCheck, AnOutputThatOverlapsAnInputIsRefused) {
+  struct Overlap {
+    const char* name;
+    std::function<void*(Call&)> input;
+  };
+  const Overlap overlaps[] = {{"a", [](Call& c) { return c.args.a.values.data; }},
+                              {"a.scales", [](Call& c) { return c.args.a.scales.data; }},
+                              {"b", [](Call& c) { return c.args.b.values.data; }},
+                              {"b.scales", [](Call& c) { return c.args.b.scales.data; }},
+                              {"c", [](Call& c) { return c.args.c->data; }}};
+  for (const Overlap& overlap : overlaps)
+    for (const i64 by : {-16, 16}) {
+      Call call;
+      call.add_c(DType::bf16);
+      call.args.d.data = overlap.input(call);
+      shift(call.args.d, by);
+      expect_refused(call, {overlap.name, {}, (std::string("overlaps ") + overlap.name).c_str()});
+    }
+  Call other_stride;
+  other_stride.add_c(DType::bf16);
+  other_stride.args.c->stride[0] += 8;
+  other_stride.args.d.data = other_stride.args.c->data;
+  expect_refused(other_stride, {"C with another stride", {}, "overlaps c"});
+}
+
+TEST(GemmCheck, CThatIsExactlyDIsAccepted) {
+  Call call;
+  call.args.c = call.args.d;
+  EXPECT_EQ(check_gemm(call.args, call.options).c, Addend::bf16);
+}
+
+TEST(GemmCheck, OptionsAreChecked) {
+  Call budget, workspace, device, second_cpu;
+  budget.options.sm_budget = -1;
+  expect_refused(budget, {"sm_budget", {}, "options.sm_budget is -1"});
+  workspace.options.workspace_bytes = -5;
+  expect_refused(workspace, {"workspace", {}, "options.workspace_bytes is -5"});
+  device.options.device.index = -1;
+  expect_refused(device, {"device", {}, "options.device.index is -1"});
+  second_cpu.options.device.index = 1;
+  expect_refused(second_cpu, {"cpu 1", {}, "this machine has one CPU"});
+}
+
+TEST(GemmCheck, CopyPathsFollowTheAddresses) {
+  auto problem = [](auto change) {
+    Call call;
+    // Vectors of bytes are 16-byte aligned here, the views at 64 bytes into them.
+    change(call.args);
+    return check_gemm(call.args, call.options);
+  };
+  const GemmProblem usual = problem([](GemmArgs&) {});
+  EXPECT_EQ(usual.load, CopyPath::tma);
+  EXPECT_EQ(usual.store, CopyPath::tma);
+  EXPECT_EQ(problem([](GemmArgs& a) { shift(a.a.values, 8); }).load, CopyPath::plain);
+  EXPECT_EQ(problem([](GemmArgs& a) { shift(a.b.values, 1); }).load, CopyPath::plain);
+  EXPECT_EQ(problem([](GemmArgs& a) { a.b.values.stride[0] += 8; }).load, CopyPath::plain);
+  EXPECT_EQ(problem([](GemmArgs& a) { a.b.values.stride[0] += 16; }).load, CopyPath::tma);
+  EXPECT_EQ(problem([](GemmArgs& a) { shift(a.d, 2); }).store, CopyPath::plain);
+  EXPECT_EQ(problem([](GemmArgs& a) { a.d.stride[0] += 1; }).store, CopyPath::plain);
+  EXPECT_EQ(problem([](GemmArgs& a) { a.d.stride[0] += 8; }).store, CopyPath::tma);
+}
+
+TEST(GemmCheck, AStoreThatEndsInsideSixteenBytesIsPlain) {
+  Call call;
+  call.args.b.values.shape[0] = call.args.d.shape[1] = kN - 1;
+  EXPECT_EQ(check_gemm(call.args, call.options).store, CopyPath::plain);
+}
+
+TEST(GemmCheck, EmptyProductsDoNothing) {
+  for (const bool no_rows : {true, false}) {
+    Call call;
+    if (no_rows) {
+      call.args.a.values.shape[0] = call.args.a.scales.shape[0] = call.args.d.shape[0] = 0;
+      call.args.a.values.data = call.args.d.data = call.args.a.scales.data = nullptr;
+    } else {
+      call.args.b.values.shape[0] = call.args.b.scales.shape[0] = call.args.d.shape[1] = 0;
+      call.args.b.values.data = call.args.d.data = call.args.b.scales.data = nullptr;
+    }
+    const auto before = call.copy();
+    EXPECT_NO_THROW(gemm(call.args, call.options));
+    EXPECT_EQ(call.copy(), before);
+  }
+}
+
+TEST(GemmCheck, NoKLeavesCOrZero) {
+  for (const Device::Kind kind : {Device::Kind::cpu, Device::Kind::emu}) {
+    Call call(ScaleRecipe::row_1x128, DType::fp32);
+    for (TensorView* view : {&call.args.a.values, &call.args.a.scales, &call.args.b.values,
+                             &call.args.b.scales}) {
+      view->shape[1] = 0;
+      view->data = nullptr;
+    }
+    call.options.device.kind = kind;
+    write_element(call.args.d, 3, 5, 42);
+    gemm(call.args, call.options);
+    EXPECT_EQ(read_element(call.args.d, 3, 5), 0);
+    call.add_c(DType::bf16);
+    write_element(*call.args.c, 3, 5, -1.5);
+    gemm(call.args, call.options);
+    EXPECT_EQ(read_element(call.args.d, 3, 5), -1.5);
+  }
+}
+
+}  // namespace
+}  // namespace kiln

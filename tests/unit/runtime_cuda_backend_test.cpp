@@ -1,0 +1,314 @@
+// The CUDA backend over a stub driver: what it asks of the driver, what it leaves as it was, and
+// what it says when the driver refuses.
+#if defined(KILN_STUB_DRIVER)
+#include "runtime/cuda_backend.hpp"
+
+#include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "runtime_allocation_count.hpp"
+#include "runtime_support.hpp"
+#include "stub_driver/stub_driver.hpp"
+
+namespace kiln {
+namespace {
+
+class FakeCompiler : public CubinCompiler {
+ public:
+  const Toolchain& toolchain() override { return toolchain_; }
+  std::string path() override { return "/fake"; }
+  std::vector<std::byte> compile(const std::string& source) override {
+    return std::vector<std::byte>(source.size());
+  }
+  ResourceReport report(const std::string&) override { return {}; }
+
+ private:
+  Toolchain toolchain_{"fake", "1", kCubinTarget, {}};
+};
+
+class RuntimeCudaBackend : public testing::Test {
+ protected:
+  static StubState& stub() {
+    static void* handle = ::dlopen(KILN_STUB_DRIVER, RTLD_NOW | RTLD_LOCAL);
+    return *static_cast<StubState*>(::dlsym(handle, "kiln_stub_state"));
+  }
+  static Driver& stub_driver() {
+    static Driver driver({KILN_STUB_DRIVER});
+    return driver;
+  }
+  void SetUp() override {
+    stub() = StubState{};
+    stub_driver();
+  }
+  void fail(const char* call, int error) {
+    stub().failing_call = call;
+    stub().error = error;
+  }
+  std::unique_ptr<Backend> make(int ordinal = 0) {
+    return make_cuda_backend(stub_driver(), ordinal, compiler_);
+  }
+  static const LoadedKernel* load(Backend& backend, const KernelShape& shape) {
+    return backend.load(std::vector<std::byte>(64), shape);
+  }
+  FakeCompiler compiler_;
+};
+
+TEST_F(RuntimeCudaBackend, ArchComesFromTheDevice) {
+  stub().sm_count = 114;
+  stub().smem_optin = 200000;
+  stub().l2_bytes = 50 << 20;
+  const auto backend = make();
+  EXPECT_EQ(backend->arch().name, "sm_90a");
+  EXPECT_EQ(backend->arch().sm_count, 114);
+  EXPECT_EQ(backend->arch().smem_bytes, 200000);
+  EXPECT_EQ(backend->arch().l2_bytes, 50 << 20);
+}
+
+TEST_F(RuntimeCudaBackend, LoadSetsSharedMemoryAndAllowsCapture) {
+  const auto backend = make();
+  EXPECT_NE(load(*backend, {384, 2, 231424}), nullptr);
+  EXPECT_EQ(stub().max_dynamic_smem, 231424);
+  EXPECT_EQ(stub().non_portable_cluster, -1);
+  EXPECT_EQ(stub().modules_loaded, 1);
+  EXPECT_EQ(stub().modules_loaded_relaxed, 1);
+  EXPECT_EQ(stub().capture_mode, 0) << "the thread's capture mode was not restored";
+  load(*backend, {384, 16, 0});
+  EXPECT_EQ(stub().non_portable_cluster, 1);
+  EXPECT_EQ(stub().context_depth, 0);
+}
+
+TEST_F(RuntimeCudaBackend, LaunchPassesGridClusterAndOverlap) {
+  const auto backend = make();
+  const LoadedKernel* kernel = load(*backend, {384, 2, 1024});
+  const std::uint64_t params[16] = {0x1234567890abcdef};
+  int stream;
+  backend->launch(kernel, 132, params, sizeof params, {.stream = &stream, .pdl = true});
+  const cu::CUlaunchConfig& launch = stub().launch;
+  EXPECT_EQ(launch.gridDimX, 132u);
+  EXPECT_EQ(launch.gridDimY * launch.gridDimZ * launch.blockDimY * launch.blockDimZ, 1u);
+  EXPECT_EQ(launch.blockDimX, 384u);
+  EXPECT_EQ(launch.sharedMemBytes, 1024u);
+  EXPECT_EQ(static_cast<void*>(launch.hStream), &stream);
+  EXPECT_EQ(stub().first_param, 0x1234567890abcdefu);
+  ASSERT_EQ(launch.numAttrs, 2u);
+  EXPECT_EQ(launch.attrs[0].id, cu::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
+  EXPECT_EQ(launch.attrs[0].value.clusterDim.x, 2u);
+  EXPECT_EQ(launch.attrs[0].value.clusterDim.y * launch.attrs[0].value.clusterDim.z, 1u);
+  EXPECT_EQ(launch.attrs[1].id, cu::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
+  EXPECT_EQ(launch.attrs[1].value.programmaticStreamSerializationAllowed, 1);
+}
+
+TEST_F(RuntimeCudaBackend, APlainLaunchHasNoAttributes) {
+  const auto backend = make();
+  const LoadedKernel* kernel = load(*backend, {128, 1, 0});
+  const std::uint64_t params = 7;
+  backend->launch(kernel, 1, &params, sizeof params, {});
+  EXPECT_EQ(stub().launch.numAttrs, 0u);
+  EXPECT_EQ(stub().launch.hStream, nullptr);
+}
+
+TEST_F(RuntimeCudaBackend, EachDeviceHasItsContextAndTheCallersIsKept) {
+  const auto first = make(0), second = make(1);
+  const LoadedKernel* a = load(*first, {128, 1, 0});
+  const LoadedKernel* b = load(*second, {128, 1, 0});
+  const std::uint64_t params = 7;
+  first->launch(a, 1, &params, sizeof params, {});
+  const cu::CUcontext context = stub().launch_context;
+  second->launch(b, 1, &params, sizeof params, {});
+  EXPECT_NE(stub().launch_context, context);
+  EXPECT_EQ(stub().context_depth, 0);
+
+  // With the right context current, as in a Torch process, nothing is pushed.
+  const cu::Functions& cuda = stub_driver().functions();
+  cuda.cuCtxPushCurrent(context);
+  const int pushes = stub().pushes;
+  first->launch(a, 1, &params, sizeof params, {});
+  EXPECT_EQ(stub().pushes, pushes);
+  EXPECT_EQ(stub().launch_context, context);
+  second->launch(b, 1, &params, sizeof params, {});
+  cu::CUcontext current = nullptr;
+  cuda.cuCtxGetCurrent(&current);
+  EXPECT_EQ(current, context);
+  cuda.cuCtxPopCurrent(&current);
+}
+
+TEST_F(RuntimeCudaBackend, TensorMapsCarryTheSpec) {
+  const auto backend = make();
+  TensorMapSpec spec;
+  spec.base = reinterpret_cast<void*>(0x4000);
+  spec.element = Element::bf16;
+  spec.rank = 3;
+  spec.extent = {100, 200, 300};
+  spec.stride = {208, 41600};
+  spec.box = {64, 32, 2};
+  spec.swizzle = Swizzle::b128;
+  const TensorMap map = backend->encode(spec);
+  EXPECT_EQ(map.opaque[15], 0x5a5a5a5a5a5a5a5au);
+  const auto& m = stub().map;
+  EXPECT_EQ(m.type, cu::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+  EXPECT_EQ(m.rank, 3);
+  EXPECT_EQ(m.base, spec.base);
+  EXPECT_THAT(m.extent, testing::ElementsAre(100, 200, 300));
+  EXPECT_THAT(m.stride, testing::ElementsAre(208, 41600));
+  EXPECT_THAT(m.box, testing::ElementsAre(64, 32, 2));
+  EXPECT_THAT(m.element_stride, testing::ElementsAre(1, 1, 1));
+  EXPECT_EQ(m.swizzle, cu::CU_TENSOR_MAP_SWIZZLE_128B);
+  EXPECT_EQ(m.interleave, cu::CU_TENSOR_MAP_INTERLEAVE_NONE);
+  EXPECT_EQ(m.fill, cu::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
+TEST_F(RuntimeCudaBackend, TheHotPathAllocatesNothing) {
+  const auto backend = make();
+  const LoadedKernel* kernel = load(*backend, {384, 2, 1024});
+  TensorMapSpec spec{reinterpret_cast<void*>(0x4000),
+                     Element::u8,
+                     2,
+                     {128, 128, 1},
+                     {128, 0},
+                     {128, 128, 1},
+                     Swizzle::b128};
+  const std::uint64_t params[16] = {};
+  const std::uint64_t before = allocation_count();
+  EXPECT_EQ(broken_rule(spec), std::nullopt);
+  backend->encode(spec);
+  backend->launch(kernel, 2, params, sizeof params, {.pdl = true});
+  EXPECT_EQ(allocation_count(), before);
+  const std::string counted(100, 'x');
+  EXPECT_GT(allocation_count(), before) << "the counter does not count";
+}
+
+TEST_F(RuntimeCudaBackend, MemoryRoundTrip) {
+  const auto backend = make();
+  std::vector<std::uint8_t> in(1000), out(1000);
+  std::iota(in.begin(), in.end(), std::uint8_t{0});
+  void* data = backend->allocate(in.size());
+  backend->copy_in(data, in.data(), in.size());
+  backend->copy_out(out.data(), data, out.size());
+  EXPECT_EQ(in, out);
+  backend->fill(data, 0xff, 10);
+  backend->synchronize();
+  backend->copy_out(out.data(), data, out.size());
+  EXPECT_EQ(out[9], 0xff);
+  EXPECT_EQ(out[10], 10);
+  backend->free(data);
+  backend->free(nullptr);
+  backend->free(backend->allocate(0));
+  EXPECT_EQ(stub().context_depth, 0);
+}
+
+TEST_F(RuntimeCudaBackend, ErrorsNameTheCallAndTheDriversWords) {
+  const auto backend = make();
+  const LoadedKernel* kernel = load(*backend, {128, 1, 0});
+  const std::uint64_t params = 7;
+  fail("cuLaunchKernelEx", 1);
+  expect_error(ErrorCode::driver,
+               {"cuLaunchKernelEx failed: CUDA_ERROR_INVALID_VALUE (invalid argument)"},
+               [&] { backend->launch(kernel, 1, &params, sizeof params, {}); });
+  EXPECT_EQ(stub().context_depth, 0);
+  fail("cuModuleLoadData", 700);  // the stub has no text for it
+  expect_error(ErrorCode::driver, {"cuModuleLoadData failed: CUDA_ERROR_ILLEGAL_ADDRESS"}, [&] {
+    load(*backend, {128, 1, 0});
+  });
+  EXPECT_EQ(stub().capture_mode, 0);
+  fail("cuMemAlloc", 12345);
+  expect_error(ErrorCode::driver, {"cuMemAlloc failed: CUDA error 12345"},
+               [&] { backend->allocate(1); });
+  fail("cuMemFree", 1);
+  backend->free(&stub());
+  // Every other call that a backend makes is checked as well.
+  for (const char* call :
+       {"cuCtxGetCurrent", "cuCtxPushCurrent", "cuModuleGetFunction", "cuFuncSetAttribute"}) {
+    fail(call, 1);
+    expect_error(ErrorCode::driver, {call}, [&] { load(*backend, {128, 1, 0}); });
+  }
+  fail("cuTensorMapEncodeTiled", 1);
+  expect_error(ErrorCode::driver, {"cuTensorMapEncodeTiled"}, [&] { backend->encode({}); });
+  EXPECT_EQ(stub().context_depth, 0);
+}
+
+TEST_F(RuntimeCudaBackend, DevicesThatCannotBeUsedAreNamed) {
+  expect_error(ErrorCode::no_device, {"no CUDA device 2", "CUDA 13.0", "shows 2 devices"},
+               [&] { make(2); });
+  expect_error(ErrorCode::no_device, {"no CUDA device -1"}, [&] { make(-1); });
+  fail("cuDeviceGetCount", cu::CUDA_ERROR_NO_DEVICE);
+  expect_error(ErrorCode::no_device, {"shows 0 devices"}, [&] { make(0); });
+  fail(nullptr, 0);
+  for (const auto& [major, minor] : {std::pair(8, 9), {9, 1}, {10, 0}, {12, 0}}) {
+    stub().capability_major = major;
+    stub().capability_minor = minor;
+    expect_error(ErrorCode::no_device,
+                 {"CUDA device 0 is Stub H200 of compute capability " + std::to_string(major) +
+                      "." + std::to_string(minor),
+                  "wanted 9.0"},
+                 [&] { make(0); });
+  }
+  EXPECT_EQ(stub().primary_contexts_retained, 0);
+  fail("cuInit", 100);
+  expect_error(ErrorCode::no_device,
+               {"cuInit failed: CUDA_ERROR_NO_DEVICE", "supports CUDA 13.0", "Device::emu"},
+               [&] { make(0); });
+}
+
+TEST_F(RuntimeCudaBackend, DevicesAreListedUsableOrNot) {
+  stub().capability_major = 8;
+  const auto devices = cuda_devices(stub_driver());
+  ASSERT_EQ(devices.size(), 2u);
+  EXPECT_EQ(devices[1].ordinal, 1);
+  EXPECT_EQ(devices[1].name, "Stub H200");
+  EXPECT_EQ(devices[1].capability_major, 8);
+  EXPECT_EQ(devices[1].memory_bytes, std::uint64_t{141} << 30);
+}
+
+TEST_F(RuntimeCudaBackend, AForkedChildGetsAnErrorNotAHang) {
+  const auto backend = make();
+  const LoadedKernel* kernel = load(*backend, {128, 1, 0});
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);
+    int errors = 0;
+    const std::uint64_t params = 7;
+    const auto count = [&](const auto& f) {
+      try {
+        f();
+      } catch (const Error& error) {
+        errors += error.code() == ErrorCode::driver && std::strstr(error.what(), "fork");
+      }
+    };
+    count([&] { backend->launch(kernel, 1, &params, sizeof params, {}); });
+    count([&] { load(*backend, {128, 1, 0}); });
+    count([&] { make(1); });
+    count([&] { backend->synchronize(); });
+    backend->free(&errors);
+    ::_exit(errors);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 4);
+  const std::uint64_t params = 7;
+  backend->launch(kernel, 1, &params, sizeof params, {});  // the parent goes on
+}
+
+TEST(RuntimeDriver, ADriverThatIsMissingOrOldIsExplained) {
+  expect_error(
+      ErrorCode::no_device,
+      {"no NVIDIA driver was found", "libno-such-cuda.so.1", "/x/libcuda.so", "Device::emu"}, [] {
+        Driver({"libno-such-cuda.so.1", "/x/libcuda.so"});
+      });
+  expect_error(ErrorCode::no_device, {"libm.so.6 lacks cuInit", "cuLaunchKernelEx", "CUDA 12.0"},
+               [] { Driver({"libm.so.6"}); });
+}
+
+TEST(RuntimeDriver, Versions) {
+  EXPECT_EQ(version_text(12040), "12.4");
+  EXPECT_EQ(version_text(13000), "13.0");
+  EXPECT_EQ(Driver({KILN_STUB_DRIVER}).version(), 13000);
+}
+
+}  // namespace
+}  // namespace kiln
+#endif

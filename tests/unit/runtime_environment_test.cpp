@@ -1,0 +1,28 @@
+// What `kiln env` shows: every part is either there with a version, or missing with a reason.
+#include "runtime/environment.hpp"
+
+#include "runtime_support.hpp"
+
+namespace kiln {
+namespace {
+
+TEST(RuntimeEnvironment, EveryPartIsPresentOrExplained) {
+  const EnvironmentInfo info = environment_info();
+  EXPECT_FALSE(info.version.empty());
+  EXPECT_EQ(info.build.size(), 64u);
+  for (const Component* part : {&info.driver, &info.nvrtc, &info.nvcc, &info.host_compiler}) {
+    EXPECT_EQ(part->present, part->missing.empty());
+    EXPECT_EQ(part->present, !part->version.empty());
+    EXPECT_EQ(part->present, !part->path.empty());
+    if (!part->present) {
+      EXPECT_THAT(part->missing, testing::HasSubstr(" -- "));
+    }
+  }
+  if (!info.driver.present) {
+    EXPECT_THAT(info.no_device, testing::HasSubstr("emulator"));
+  }
+  EXPECT_TRUE(!info.cache.directory.empty() || !info.cache.warnings.empty());
+}
+
+}  // namespace
+}  // namespace kiln

@@ -1,0 +1,57 @@
+// The one seam: outside device/ptx no kernel source names a CUDA builtin, and the two targets of the
+// seam export the same names.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <regex>
+#include <set>
+#include <string>
+
+#include "runtime/embedded_sources.hpp"
+
+namespace kiln {
+namespace {
+
+std::string without_comments(std::string_view text) {
+  return std::regex_replace(std::string(text), std::regex("//[^\n]*"), "");
+}
+
+TEST(Seam, NoCudaBuiltinOutsideDevicePtx) {
+  const std::regex builtin(
+      R"(\b(threadIdx|blockIdx|blockDim|gridDim|__shared__|__syncthreads|__syncwarp|__shfl\w*|__ldg|)"
+      R"(atomic\w+|asm|__global__|__device__|__float\w+|__f\w+_rn|__launch_bounds__)\b)");
+  int files = 0;
+  for (const EmbeddedSource& source : embedded_sources()) {
+    // types.hpp defines DEV, the one word for __device__.
+    if (source.name.starts_with("device/ptx/") || source.name == "device/types.hpp") continue;
+    ++files;
+    const std::string text = without_comments(source.text);
+    std::smatch match;
+    EXPECT_FALSE(std::regex_search(text, match, builtin)) << source.name << " names " << match[0];
+  }
+  EXPECT_GE(files, 8);
+}
+
+/// Functions, types and macros that a target exports.
+std::set<std::string> exported(std::string_view target) {
+  std::set<std::string> names;
+  for (const EmbeddedSource& source : embedded_sources()) {
+    if (!source.name.starts_with(target)) continue;
+    const std::string text = without_comments(source.text);
+    // A wrapper starts at the left margin with DEV (or a type with struct/enum).
+    const std::regex declaration(R"((?:^|\n)(?:DEV [\w:&\* ]*?[\s\*&](\w+)\(|(?:struct|enum class) (\w+)))");
+    for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it)
+      names.insert((*it)[1].matched ? (*it)[1] : (*it)[2]);
+  }
+  return names;
+}
+
+TEST(Seam, BothTargetsExportTheSameNames) {
+  const std::set<std::string> cuda = exported("device/ptx/cuda/");
+  std::set<std::string> emu = exported("device/ptx/emu/");
+  EXPECT_GT(cuda.size(), 35u);
+  for (const std::string& name : cuda) EXPECT_TRUE(emu.contains(name)) << name << " is missing in emu";
+}
+
+}  // namespace
+}  // namespace kiln
