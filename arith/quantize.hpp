@@ -1,4 +1,4 @@
-// Quantisation of a matrix to E4M3 with fine-grained scales, on the host (SPEC 6). Every operation
+// Quantisation of a matrix to E4M3 with fine-grained scales, on the host. Every operation
 // below is one FP32 operation rounded to nearest, and nothing else happens:
 //
 //   amax  = max over the block of |x|, a NaN counting as nothing (the GPU's max does the same)

@@ -11,7 +11,7 @@
 #include <cmath>
 
 #include "arith/codecs.hpp"
-#include "arith/unmeasured.hpp"
+#include "arith/special_values.hpp"
 
 namespace kiln {
 namespace {
@@ -47,7 +47,7 @@ i64 aligned(const Term& term, int top) {
 
 /// sum * 2^exponent, the sum cut toward zero to a leading one and 13 fraction bits.
 float normalised(i64 sum, int exponent) {
-  if (sum == 0) return std::bit_cast<float>(unmeasured::kZeroSum);
+  if (sum == 0) return std::bit_cast<float>(kZeroSum);
   const u64 magnitude = static_cast<u64>(sum < 0 ? -sum : sum);
   const int excess = std::max(static_cast<int>(std::bit_width(magnitude)) - 1 - kFractionBits, 0);
   const float kept = std::ldexp(static_cast<float>(magnitude >> excess), excess + exponent);
@@ -66,10 +66,10 @@ float mma_e4m3(float c, const u8* a, const u8* b) {
     nan |= is_nan_e4m3(a[k]) || is_nan_e4m3(b[k]);
     all_zero &= is_zero_e4m3(a[k]) || is_zero_e4m3(b[k]);
   }
-  if (nan) return from_bits(unmeasured::kNan);
+  if (nan) return from_bits(kNanResult);
   if (all_zero || (c_bits & 0x7FFFFFFF) == 0x7F800000) {
     int alone;
-    unmeasured::accumulator_alone(alone, static_cast<int>(c_bits));
+    accumulator_alone(alone, static_cast<int>(c_bits));
     return from_bits(alone);
   }
 

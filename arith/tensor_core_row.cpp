@@ -20,8 +20,8 @@
 #include <cstring>
 
 #include "arith/codecs.hpp"
+#include "arith/special_values.hpp"
 #include "arith/tensor_core.hpp"
-#include "arith/unmeasured.hpp"
 
 // The lane types below cross only functions that are always inlined.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -123,12 +123,12 @@ template <int kLanes>
     const Int cut = (Int) __builtin_convertvector(sum[v], Float) & ~0x3FF;
     Int result = (Int)((Float)cut * (Float)((top[v] - 13 + 127) << 23));
     Int alone;
-    unmeasured::accumulator_alone(alone, c_bits[v]);
+    accumulator_alone(alone, c_bits[v]);
     const Int products = (packed >> (8 * v)) & 255, magnitude = c_bits[v] & 0x7FFFFFFF;
     const Int is_alone = ((products - kLeastSum) | (0x7F7FFFFF - magnitude)) >> 31;
     const Int is_nan = ((kLargestSum - products) | (0x7F800000 - magnitude)) >> 31;
     result = (result & ~is_alone) | (alone & is_alone);
-    result = (result & ~is_nan) | (unmeasured::kNan & is_nan);
+    result = (result & ~is_nan) | (kNanResult & is_nan);
     std::memcpy(c + lane + 16 * v, &result, sizeof result);
   }
 }

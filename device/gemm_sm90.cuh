@@ -27,7 +27,8 @@ enum NamedBarrier { kStagingOfWarpgroup0 = 1, kStagingOfWarpgroup1 = 2 };
 
 /// What a Policy says. Constants, four types, and three hooks:
 ///   scale_row(params, tile, slot)  where the scales of a lane's row of a slot of 32 lie
-///   copy(params, stage, full, tile, k_block, warp)  one of kOperandWarps copy warps brings its part
+///   copy(params, stage, full, tile, k_block, warp)  one of kOperandWarps copy warps brings its
+///   part
 ///                                                   of the operands and arrives on `full` once
 ///   finish(params, staging, sum, row, column, leader, barrier)  a warpgroup's rows of D
 template <class P>
@@ -44,6 +45,13 @@ template <GemmPolicy P>
 struct GemmSm90 {
   using Params = typename P::Params;
   static constexpr int kThreads = (P::kMathWarpgroups + 1) * 128;
+
+  // Of 65536 registers the copy threads take what they need, the math threads share the rest.
+  static constexpr int kCopyRegisters = P::kOperandWarps > 1 ? 56 : 40;
+  static constexpr int kMathRegisters = P::kMathWarpgroups == 1 ? 240
+                                        : P::kOperandWarps > 1  ? 224
+                                                                : 232;
+  static_assert(128 * (kCopyRegisters + P::kMathWarpgroups * kMathRegisters) <= 65536);
 
   struct Stage {
     alignas(1024) u8 a[P::kTileM * 128];
@@ -74,12 +82,11 @@ struct GemmSm90 {
     ptx::grid_dependency_wait();
     ptx::grid_dependency_launch();
 
-    // 65536 registers: 128 copy threads take 40 each, the math threads share the rest.
     if (warp < P::kMathWarpgroups * 4) {
-      ptx::register_alloc<P::kMathWarpgroups == 1 ? 240 : 232>();
+      ptx::register_alloc<kMathRegisters>();
       math(params, smem, warp / 4);
     } else {
-      ptx::register_dealloc<40>();
+      ptx::register_dealloc<kCopyRegisters>();
       if (warp % 4 == 0) {
         copy_operands(params, smem);
       } else {
@@ -118,24 +125,29 @@ struct GemmSm90 {
   /// took part in every stage cost 3 % of the whole kernel (docs/MEASURED.md).
   DEV static void copy_scales(const Params& params, Smem& smem, int warp) {
     constexpr int kWarps = kCopyWarps - 1, kSlots = P::kScaleSlots / kWarps;
-    static_assert(P::kScaleSlots % kWarps == 0);
+    constexpr int kAtOnce = kSlots > 3 ? kSlots / 2 : kSlots;  // what 40 registers hold
+    static_assert(P::kScaleSlots % kWarps == 0 && kSlots % kAtOnce == 0);
     const int lane = ptx::lane_idx();
     typename P::Tiles tiles(params);
     ScalesAt at;
     StageAt stage_at;
     for (Tile tile; tiles.next(tile);)
       for (int q = 0; q < params.k_blocks; q += P::kScaleRun) {
-        float value[kSlots][P::kScaleRun];
         KILN_UNROLL
-        for (int i = 0; i < kSlots; ++i)
-          load_scale_run(value[i], P::scale_row(params, tile, i * kWarps + warp - 1), q,
-                         params.k_blocks);
-        smem.scale_runs.wait_empty(at);
-        KILN_UNROLL
-        for (int i = 0; i < kSlots; ++i) {
+        for (int first = 0; first < kSlots; first += kAtOnce) {
+          float value[kAtOnce][P::kScaleRun];
           KILN_UNROLL
-          for (int j = 0; j < P::kScaleRun; ++j)
-            smem.scales[at.slot].value[j][(i * kWarps + warp - 1) * 32 + lane] = value[i][j];
+          for (int i = 0; i < kAtOnce; ++i)
+            load_scale_run(value[i], P::scale_row(params, tile, (first + i) * kWarps + warp - 1), q,
+                           params.k_blocks);
+          if (first == 0) smem.scale_runs.wait_empty(at);
+          KILN_UNROLL
+          for (int i = 0; i < kAtOnce; ++i) {
+            KILN_UNROLL
+            for (int j = 0; j < P::kScaleRun; ++j)
+              smem.scales[at.slot].value[j][((first + i) * kWarps + warp - 1) * 32 + lane] =
+                  value[i][j];
+          }
         }
         smem.scale_runs.arrive_full(at);
         at.advance();
@@ -177,7 +189,7 @@ struct GemmSm90 {
         load_scales(promote, smem.scales[scales_at.slot].value[0], scale_row);
       }
       KILN_UNROLL_BY_4  // so that the position in a run of scales is known to the compiler
-      for (int q = 0; q < params.k_blocks; ++q) {
+          for (int q = 0; q < params.k_blocks; ++q) {
         const StageAt at = next;
         next.advance();
         const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;

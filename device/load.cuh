@@ -1,5 +1,6 @@
-// How operands and scales come into a stage of the ring. Operand tiles are K-major rows of 128 bytes
-// under the 128-byte swizzle, which is what wgmma reads; what lies outside the matrix is zero.
+// How operands and scales come into a stage of the ring. Operand tiles are K-major rows of 128
+// bytes under the 128-byte swizzle, which is what wgmma reads; what lies outside the matrix is
+// zero.
 #pragma once
 
 #include "device/ptx.hpp"
@@ -48,9 +49,9 @@ DEV Chunk load_chunk(const u8* source, int valid, int alignment) {
   return chunk;
 }
 
-/// The same tile by ordinary loads and stores, for strides and addresses that the copy engine cannot
-/// take. One of `kParts` warps that share the work; each must issue ptx::fence_proxy_async before it
-/// arrives, since the tensor core reads what these threads wrote.
+/// The same tile by ordinary loads and stores, for strides and addresses that the copy engine
+/// cannot take. One of `kParts` warps that share the work; each must issue ptx::fence_proxy_async
+/// before it arrives, since the tensor core reads what these threads wrote.
 template <int kRows, int kParts>
 DEV void copy_tile_by_threads(const u8* data, i64 row_stride, int alignment, u8* tile, int k,
                               int k_end, int row, int row_end, int part) {

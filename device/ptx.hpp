@@ -1,14 +1,14 @@
 // The one seam between Kiln's kernels and a machine. Every hardware instruction that a kernel uses
-// is a function of kiln::ptx; built for CUDA each is one PTX instruction, built for the host each is
-// an emulation of it on fibers. Nothing outside device/ptx names a CUDA builtin.
+// is a function of kiln::ptx; built for CUDA each is one PTX instruction, built for the host each
+// is an emulation of it on fibers. Nothing outside device/ptx names a CUDA builtin.
 #pragma once
 
 #include "device/types.hpp"
 
 #if defined(__CUDACC__)
 #include "device/ptx/cuda/math.cuh"
-#include "device/ptx/cuda/memory.cuh"
 #include "device/ptx/cuda/mbarrier.cuh"
+#include "device/ptx/cuda/memory.cuh"
 #include "device/ptx/cuda/thread.cuh"
 #include "device/ptx/cuda/tma.cuh"
 #include "device/ptx/cuda/wgmma.cuh"

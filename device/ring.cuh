@@ -6,8 +6,8 @@
 //   arrive on full      ---- full ----->  wait_full(cursor)
 //                                         read the slot
 //
-// A Cursor counts round the slots; its phase flips on every lap. A barrier's phase parity says which
-// lap has completed, and the producer starts one lap ahead: every slot is empty at first.
+// A Cursor counts round the slots; its phase flips on every lap. A barrier's phase parity says
+// which lap has completed, and the producer starts one lap ahead: every slot is empty at first.
 #pragma once
 
 #include "device/ptx.hpp"
@@ -34,8 +34,8 @@ DEV Cursor<kSlots> following(Cursor<kSlots> at) {
 }
 
 /// The barriers of a ring of `kSlots` slots whose data the caller keeps. In a cluster of
-/// `kClusterSize` CTAs that multicast into each other's slots, a slot is empty when the consumers of
-/// all of them have released it.
+/// `kClusterSize` CTAs that multicast into each other's slots, a slot is empty when the consumers
+/// of all of them have released it.
 template <int kSlots, int kClusterSize>
 struct Ring {
   ptx::Barrier full[kSlots];
@@ -59,9 +59,7 @@ struct Ring {
     if (ptx::lane_idx() == 0) ptx::mbarrier_arrive(&full[at.slot]);
   }
 
-  DEV void wait_full(const Cursor<kSlots>& at) {
-    ptx::mbarrier_wait(&full[at.slot], at.phase);
-  }
+  DEV void wait_full(const Cursor<kSlots>& at) { ptx::mbarrier_wait(&full[at.slot], at.phase); }
 
   /// Called by a whole consumer warp that has finished with the slot.
   DEV void release(const Cursor<kSlots>& at) {

@@ -103,9 +103,9 @@ DEV void stage_strip(u8* strip, const float (&sum)[kN / 2], int first_register, 
   KILN_UNROLL
   for (int j = 0; j < kColumns / 16; ++j) {
     const float* s = &sum[first_register + j * 8];
-    ptx::stmatrix_x4(strip + swizzled<kBytes>(row, j * 2 + lane / 16),
-                     ptx::pack_bf16x2(s[0], s[1]), ptx::pack_bf16x2(s[2], s[3]),
-                     ptx::pack_bf16x2(s[4], s[5]), ptx::pack_bf16x2(s[6], s[7]));
+    ptx::stmatrix_x4(strip + swizzled<kBytes>(row, j * 2 + lane / 16), ptx::pack_bf16x2(s[0], s[1]),
+                     ptx::pack_bf16x2(s[2], s[3]), ptx::pack_bf16x2(s[4], s[5]),
+                     ptx::pack_bf16x2(s[6], s[7]));
   }
 }
 template <int kN, int kBytes>

@@ -1,5 +1,5 @@
-// Tile walkers: which tile of D a CTA computes next. Every role of the kernel walks its own copy, so
-// the walk is a pure function of the parameters and the CTA.
+// Tile walkers: which tile of D a CTA computes next. Every role of the kernel walks its own copy,
+// so the walk is a pure function of the parameters and the CTA.
 #pragma once
 
 #include "device/ptx.hpp"

@@ -17,7 +17,8 @@ namespace kiln {
 using u8 = unsigned char;
 using u16 = unsigned short;
 using u32 = unsigned int;
-using u64 = unsigned long long;  // not uint64_t: that is `unsigned long` in g++, `long long` in NVRTC
+using u64 =
+    unsigned long long;  // not uint64_t: that is `unsigned long` in g++, `long long` in NVRTC
 using i64 = long long;
 
 /// A tensor map as a kernel sees it: for CUDA the driver's opaque CUtensorMap, for the emulator a

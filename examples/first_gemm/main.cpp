@@ -1,6 +1,6 @@
-// The smallest whole program: two FP8 matrices with block scales, multiplied on the emulator (the real
-// kernel, on this CPU) and on the CPU model; every bit is the same. On a Hopper GPU the same call with
-// device pointers and kiln::Device::Kind::cuda gives those bits again.
+// The smallest whole program: two FP8 matrices with block scales, multiplied on the emulator (the
+// real kernel, on this CPU) and on the CPU model; every bit is the same. On a Hopper GPU the same
+// call with device pointers and kiln::Device::Kind::cuda gives those bits again.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -30,14 +30,14 @@ struct Operands {
 
   kiln::GemmArgs args(std::vector<float>& d) {
     using kiln::DType, kiln::ScaleRecipe, kiln::TensorView;
-    return {.a = {TensorView::row_major(a.data(), DType::e4m3, kM, kK),
-                  TensorView::row_major(a_scales.data(), DType::fp32, kM, 3),
-                  ScaleRecipe::row_1x128},
-            .b = {TensorView::row_major(b.data(), DType::e4m3, kN, kK),
-                  TensorView::row_major(b_scales.data(), DType::fp32, 2, 3),
-                  ScaleRecipe::block_128x128},
-            .d = TensorView::row_major(d.data(), DType::fp32, kM, kN),
-            .c = {}};
+    return {
+        .a = {TensorView::row_major(a.data(), DType::e4m3, kM, kK),
+              TensorView::row_major(a_scales.data(), DType::fp32, kM, 3), ScaleRecipe::row_1x128},
+        .b = {TensorView::row_major(b.data(), DType::e4m3, kN, kK),
+              TensorView::row_major(b_scales.data(), DType::fp32, 2, 3),
+              ScaleRecipe::block_128x128},
+        .d = TensorView::row_major(d.data(), DType::fp32, kM, kN),
+        .c = {}};
   }
 };
 

@@ -17,9 +17,12 @@ enum class DType : std::uint8_t {
 /// Bytes of one element.
 constexpr std::int64_t size_of(DType type) noexcept {
   switch (type) {
-    case DType::fp32: return 4;
-    case DType::bf16: return 2;
-    case DType::e4m3: return 1;
+    case DType::fp32:
+      return 4;
+    case DType::bf16:
+      return 2;
+    case DType::e4m3:
+      return 1;
   }
   return 0;
 }

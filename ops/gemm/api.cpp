@@ -29,10 +29,10 @@ struct GemmKey {
 
 std::size_t hash_of(const GemmKey& key) {
   const GemmProblem& p = key.problem;
-  const auto kind = static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
-                    static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
-                    static_cast<std::uint64_t>(p.store) << 16 |
-                    static_cast<std::uint64_t>(p.sm_budget) << 20;
+  const auto kind =
+      static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
+      static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
+      static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.sm_budget) << 20;
   return mix_hash({reinterpret_cast<std::uintptr_t>(key.backend), static_cast<std::uint64_t>(p.m),
                    static_cast<std::uint64_t>(p.n), static_cast<std::uint64_t>(p.k), kind});
 }
@@ -44,9 +44,8 @@ ReadyGemm load(Backend& backend, const GemmPlan& plan) {
 /// Planned, compiled and loaded once a problem; found without a lock or an allocation afterwards.
 ReadyGemm ready(Backend& backend, const GemmProblem& problem) {
   static Memo<GemmKey, ReadyGemm> memo;
-  return memo.find_or_make({&backend, problem}, [&] {
-    return load(backend, plan_gemm(problem, backend.arch()));
-  });
+  return memo.find_or_make({&backend, problem},
+                           [&] { return load(backend, plan_gemm(problem, backend.arch())); });
 }
 
 TensorMap encode(Backend& backend, const char* name, const TensorMapSpec& spec) {
@@ -59,13 +58,14 @@ TensorMapSpec map_of(const TensorView& t, Element element, int box_rows, int box
                      Swizzle swizzle) {
   // The stride of a single row addresses nothing, but must be one that the copy engine accepts.
   const i64 bytes = t.shape[0] > 1 ? t.stride[0] * size_of(t.dtype) : i64{16};
-  return {.base = t.data,
-          .element = element,
-          .rank = 2,
-          .extent = {static_cast<std::uint64_t>(t.shape[1]), static_cast<std::uint64_t>(t.shape[0])},
-          .stride = {static_cast<std::uint64_t>(bytes)},
-          .box = {static_cast<std::uint32_t>(box_columns), static_cast<std::uint32_t>(box_rows)},
-          .swizzle = swizzle};
+  return {
+      .base = t.data,
+      .element = element,
+      .rank = 2,
+      .extent = {static_cast<std::uint64_t>(t.shape[1]), static_cast<std::uint64_t>(t.shape[0])},
+      .stride = {static_cast<std::uint64_t>(bytes)},
+      .box = {static_cast<std::uint32_t>(box_columns), static_cast<std::uint32_t>(box_rows)},
+      .swizzle = swizzle};
 }
 
 Swizzle swizzle_of(int bytes) {
@@ -84,9 +84,10 @@ ScaleParams scale_params(const TensorView& t) {
 MatrixParams matrix_params(const TensorView& t) {
   const i64 stride = t.stride[0] * size_of(t.dtype);
   const auto bits = reinterpret_cast<std::uintptr_t>(t.data) | static_cast<std::uintptr_t>(stride);
-  return {.data = static_cast<u8*>(t.data),
-          .row_stride = stride,
-          .alignment = static_cast<int>(std::min<std::uintptr_t>(16, bits == 0 ? 16 : bits & -bits))};
+  return {
+      .data = static_cast<u8*>(t.data),
+      .row_stride = stride,
+      .alignment = static_cast<int>(std::min<std::uintptr_t>(16, bits == 0 ? 16 : bits & -bits))};
 }
 
 GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& plan) {

@@ -43,8 +43,8 @@ struct GemmShape {
 
 /// The (N, K) of DeepSeek's layers that DeepGEMM's benchmarks use, for every M of `ms`.
 inline std::vector<GemmShape> dense_shapes(const std::vector<i64>& ms) {
-  constexpr GemmShape kLayers[] = {{0, 2112, 7168},  {0, 576, 7168},  {0, 24576, 1536},
-                                   {0, 32768, 512},  {0, 7168, 16384}, {0, 4096, 7168},
+  constexpr GemmShape kLayers[] = {{0, 2112, 7168}, {0, 576, 7168},   {0, 24576, 1536},
+                                   {0, 32768, 512}, {0, 7168, 16384}, {0, 4096, 7168},
                                    {0, 7168, 2048}};
   std::vector<GemmShape> shapes;
   for (const i64 m : ms)

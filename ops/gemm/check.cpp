@@ -56,9 +56,10 @@ void check_strides(const char* name, const TensorView& t) {
     if (t.shape[i] > 1 && t.stride[i] < 1)
       refuse(fmt::format("{}.stride[{}] is {}, wanted 1 or more", name, i, t.stride[i]));
     if (t.shape[i] > 1 && t.stride[i] > (kLargestSpan - span) / t.shape[i])
-      refuse(fmt::format("{}.stride[{}] is {}: {} elements along that dimension exceed the address "
-                         "space",
-                         name, i, t.stride[i], t.shape[i]));
+      refuse(
+          fmt::format("{}.stride[{}] is {}: {} elements along that dimension exceed the address "
+                      "space",
+                      name, i, t.stride[i], t.shape[i]));
     if (t.shape[i] > 1) span += t.stride[i] * (t.shape[i] - 1);
   }
 }
@@ -120,9 +121,9 @@ bool same_matrix(const TensorView& x, const TensorView& y) {
          (x.shape[1] <= 1 || x.stride[1] == y.stride[1]);
 }
 
-/// Base and rows on 16 bytes. What a row holds must end on 16 bytes too where it is written: the copy
-/// engine clips a store at whole 16-byte pieces, so that up to 15 bytes after the last column would
-/// be overwritten (seen on an H200; docs/MEASURED.md).
+/// Base and rows on 16 bytes. What a row holds must end on 16 bytes too where it is written: the
+/// copy engine clips a store at whole 16-byte pieces, so that up to 15 bytes after the last column
+/// would be overwritten (seen on an H200; docs/MEASURED.md).
 bool copy_engine_can_address(const TensorView& t) {
   constexpr i64 kLargestStride = i64{1} << 40;
   const i64 stride = t.stride[0] * size_of(t.dtype);
@@ -134,8 +135,8 @@ void check_recipes(const GemmArgs& args) {
   if (args.a.recipe != ScaleRecipe::row_1x128)
     refuse(fmt::format("a.recipe is {}, wanted row_1x128", to_string(args.a.recipe)));
   if (args.b.recipe != ScaleRecipe::block_128x128 && args.b.recipe != ScaleRecipe::row_1x128)
-    refuse(fmt::format("b.recipe is {}, wanted block_128x128 or row_1x128",
-                       to_string(args.b.recipe)));
+    refuse(
+        fmt::format("b.recipe is {}, wanted block_128x128 or row_1x128", to_string(args.b.recipe)));
 }
 
 void check_shapes(const GemmArgs& args) {
@@ -194,9 +195,9 @@ GemmProblem check_gemm(const GemmArgs& args, const Options& options) {
   return {.m = m,
           .n = n,
           .k = k,
-          .b_scales = args.b.recipe == ScaleRecipe::row_1x128 ? BScales::row_1x128
-                                                              : BScales::block_128x128,
-          .c = !args.c                         ? Addend::none
+          .b_scales =
+              args.b.recipe == ScaleRecipe::row_1x128 ? BScales::row_1x128 : BScales::block_128x128,
+          .c = !args.c                        ? Addend::none
                : args.c->dtype == DType::bf16 ? Addend::bf16
                                               : Addend::fp32,
           .d = d.dtype == DType::bf16 ? OutType::bf16 : OutType::fp32,

@@ -6,8 +6,8 @@
 
 namespace kiln {
 
-/// Checks every argument and reduces the call to a problem. Throws Error{invalid_argument} that names
-/// the argument, what was wanted and what came.
+/// Checks every argument and reduces the call to a problem. Throws Error{invalid_argument} that
+/// names the argument, what was wanted and what came.
 GemmProblem check_gemm(const GemmArgs& args, const Options& options);
 
 }  // namespace kiln

@@ -1,5 +1,5 @@
-// GEMM: what is asked (GemmProblem), what is compiled (GemmConfig), what is passed (GemmParams), and
-// every size that follows from a config. CUDA-free: host, device, emulator and tests share it.
+// GEMM: what is asked (GemmProblem), what is compiled (GemmConfig), what is passed (GemmParams),
+// and every size that follows from a config. CUDA-free: host, device, emulator and tests share it.
 #pragma once
 
 #include "device/types.hpp"

@@ -24,9 +24,8 @@ struct GemmFp8Policy {
   static constexpr bool kStoresByTma = C.store == CopyPath::tma;
   static constexpr int kOperandWarps = kLoadsByTma ? 1 : kCopyWarps;
 
-  using Promote =
-      Select<kScalesByRow, PromoteByRow<kTileN>,
-             PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
+  using Promote = Select<kScalesByRow, PromoteByRow<kTileN>,
+                         PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
 
   // CTAs that share A are neighbours along N, and the other way round.
   using Walker = DenseTiles<kTileM, kTileN, C.multicast == Multicast::b ? 2 : 1,

@@ -1,7 +1,8 @@
 // The cost of a tile on Hopper, in SM cycles, from cycles counted in the kernel on an H200
 // (docs/MEASURED.md). A tile takes
 //
-//   k_blocks * block + epilogue          block    = max(tensor pipe, copies), each with its overhead
+//   k_blocks * block + epilogue          block    = max(tensor pipe, copies), each with its
+//   overhead
 //                                        epilogue = 800 + 14 a KiB of D (+ as much for C)
 //
 // a launch takes waves of that, and no less than its bytes over the memory bandwidth.
@@ -16,9 +17,9 @@
 namespace kiln {
 namespace {
 
-constexpr double kClockMhz = 1650;          // what an H200 sustains in these kernels
-constexpr double kDramBytesPerUs = 4.2e6;   // pure read 4.42 TB/s
-constexpr double kLaunchCycles = 5000;      // ramp, first loads, drain
+constexpr double kClockMhz = 1650;         // what an H200 sustains in these kernels
+constexpr double kDramBytesPerUs = 4.2e6;  // pure read 4.42 TB/s
+constexpr double kLaunchCycles = 5000;     // ramp, first loads, drain
 
 /// Cycles of one K block of one CTA.
 double block_cycles(const GemmConfig& c) {
@@ -65,9 +66,10 @@ double predicted_us(const GemmPlan& plan, const GemmProblem& p) {
   const double waves = std::ceil(clusters * cluster_size(c) / plan.ctas);
   const double cycles = kLaunchCycles + waves * (k_blocks * block_cycles(c) + epilogue_cycles(c));
   const double bytes =
-      static_cast<double>(p.m + p.n) * p.k +
-      static_cast<double>(p.m) * p.n *
-          (out_bytes(c) + (p.c == Addend::none ? 0 : p.c == Addend::bf16 ? 2 : 4));
+      static_cast<double>(p.m + p.n) * p.k + static_cast<double>(p.m) * p.n *
+                                                 (out_bytes(c) + (p.c == Addend::none   ? 0
+                                                                  : p.c == Addend::bf16 ? 2
+                                                                                        : 4));
   return std::max(cycles / kClockMhz, 2 + bytes / kDramBytesPerUs);
 }
 
@@ -120,7 +122,8 @@ std::vector<GemmConfig> table(const GemmProblem& p) {
     int tile_m, math_warpgroups, widest;
   };
   std::vector<GemmConfig> configs;
-  for (const Rows& rows : {Rows{256, 2, 128}, Rows{128, 2, 192}, Rows{128, 1, 128}, Rows{64, 1, 192}})
+  for (const Rows& rows :
+       {Rows{256, 2, 128}, Rows{128, 2, 192}, Rows{128, 1, 128}, Rows{64, 1, 192}})
     for (int tile_n = rows.widest; tile_n >= 16; tile_n -= 16)
       for (const Multicast multicast : {Multicast::a, Multicast::b, Multicast::none}) {
         GemmConfig c{.tile_m = rows.tile_m,

@@ -1,4 +1,4 @@
-// The definition of every bit of D (SPEC 1.2), element by element:
+// The definition of every bit of D (README.md), element by element:
 //
 //   P_q = mma(mma(mma(mma(0, k 0..31), k 32..63), k 64..95), k 96..127)      a missing k is 0
 //   s_q = fl(sa[m,q] * sb[n or n/128, q])

@@ -1,5 +1,5 @@
 // What GEMM means, on host memory: the definition of its bits, a fast twin, and an fp64 oracle with
-// a rigorous bound. D = A * B^T (+ C), include/kiln/gemm.hpp and SPEC 1.2.
+// a rigorous bound. D = A * B^T (+ C), include/kiln/gemm.hpp and README.md.
 //
 //   gemm_bit_model   plain loops, the definition             ~9 ns a multiply-add, one core
 //   gemm_model       equal bits, vectorised, every core      ~0.04 ns a core with AVX-512

@@ -93,7 +93,8 @@ std::string to_string(const GemmConfig& config) {
 }
 
 std::string short_name(const GemmConfig& c) {
-  std::string text = fmt::format("{}x{} {}wg {}st", c.tile_m, c.tile_n, c.math_warpgroups, c.stages);
+  std::string text =
+      fmt::format("{}x{} {}wg {}st", c.tile_m, c.tile_n, c.math_warpgroups, c.stages);
   if (c.store == CopyPath::tma) text += fmt::format(" {}strips", c.store_strips);
   if (c.multicast != Multicast::none) text += fmt::format(" share-{}", word(c.multicast));
   if (c.b_scales == BScales::row_1x128) text += " b-rows";

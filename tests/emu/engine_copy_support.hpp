@@ -95,9 +95,10 @@ struct Tensor {
     spec.swizzle = c.swizzle;
     return spec;
   }
-  // The bytes of an element, or null outside of the tensor.
-  u8* at(i64 x, i64 y, i64 z, int rank) {
-    const bool inside = x >= 0 && x < 200 && y >= 0 && y < 40 && (rank == 2 || (z >= 0 && z < 5));
+  // The bytes of an element, or null outside of the tensor, whose rows have `columns` elements.
+  u8* at(i64 x, i64 y, i64 z, int rank, i64 columns = 200) {
+    const bool inside =
+        x >= 0 && x < columns && y >= 0 && y < 40 && (rank == 2 || (z >= 0 && z < 5));
     return inside
                ? &data[static_cast<std::size_t>((rank == 3 ? z * plane : 0) + y * row + x * size)]
                : nullptr;
@@ -116,16 +117,22 @@ inline std::size_t place(std::size_t dense, Swizzle swizzle) {
   return line * 128 + moved * 16 + dense % 16;
 }
 
+// Columns that a store into the tensor reaches: its rows to the end of their last 16 bytes.
+inline i64 stored_columns(const Tensor& tensor) {
+  return (200 * tensor.size + 15) / 16 * 16 / tensor.size;
+}
+
 // Calls f(byte of the dense box, element's bytes or null, byte of the element).
 template <class F>
-void for_each_byte(const Case& c, Tensor& tensor, F&& f) {
+void for_each_byte(const Case& c, Tensor& tensor, F&& f, i64 columns = 200) {
   const int depth = c.rank == 3 ? static_cast<int>(c.box[2]) : 1;
   std::size_t dense = 0;
   for (int z = 0; z < depth; ++z)
     for (int y = 0; y < static_cast<int>(c.box[1]); ++y)
       for (int x = 0; x < static_cast<int>(c.box[0]); ++x)
         for (int b = 0; b < tensor.size; ++b, ++dense) {
-          u8* element = tensor.at(i64{c.at[0]} + x, i64{c.at[1]} + y, i64{c.at[2]} + z, c.rank);
+          u8* element =
+              tensor.at(i64{c.at[0]} + x, i64{c.at[1]} + y, i64{c.at[2]} + z, c.rank, columns);
           f(dense, element == nullptr ? nullptr : element + b);
         }
 }

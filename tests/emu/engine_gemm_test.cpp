@@ -1,5 +1,6 @@
-// The real GEMM kernel on the emulator, bit for bit equal to SPEC.md 1.2 spelled out as loops. This
-// is the proof that the engine runs whole kernels; the GEMM's own cases live with the operation.
+// The real GEMM kernel on the emulator, bit for bit equal to ops/gemm/README.md spelled out as
+// loops. This is the proof that the engine runs whole kernels; the GEMM's own cases live with the
+// operation.
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -94,7 +95,7 @@ class Problem {
 
   const std::vector<u8>& d() const { return d_; }
 
-  /// SPEC.md 1.2, and the canary where nothing may be written.
+  /// ops/gemm/README.md, and the canary where nothing may be written.
   std::vector<u8> wanted() const {
     std::vector<u8> bytes(d_.size(), kCanary);
     const auto size = static_cast<std::size_t>(out_bytes(config_));

@@ -1,5 +1,5 @@
-// The emulator's tensor core and scalar operations answer as the model does: the same questions that
-// tests/gpu asks of the hardware.
+// The emulator's tensor core and scalar operations answer as the model does: the same questions
+// that tests/gpu asks of the hardware.
 #include "tests/support/tensor_core_check.hpp"
 
 namespace kiln::test {

@@ -1,5 +1,5 @@
-// The promise on the H200: bits equal to the model, for fuzzed cases, for every kernel of the library,
-// for the benchmark's shapes, and again and again.
+// The promise on the H200: bits equal to the model, for fuzzed cases, for every kernel of the
+// library, for the benchmark's shapes, and again and again.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -48,10 +48,19 @@ TEST(Gemm, EveryTailEqualsTheModel) {
   for (int tail = 0; tail < 16; ++tail)
     for (const OutType d : {OutType::bf16, OutType::fp32}) {
       const GemmLayout k_rows{.padding = (16 - tail) % 16}, n_rows{.padding = (16 - tail) % 16};
-      cases.push_back({.name = fmt::format("K tail {}", tail), .m = 70, .n = 136, .k = 256 + tail,
-                       .d = d, .a = k_rows, .b = k_rows});
-      cases.push_back({.name = fmt::format("N tail {}", tail), .m = 70, .n = 128 + tail, .k = 256,
-                       .d = d, .d_layout = n_rows});
+      cases.push_back({.name = fmt::format("K tail {}", tail),
+                       .m = 70,
+                       .n = 136,
+                       .k = 256 + tail,
+                       .d = d,
+                       .a = k_rows,
+                       .b = k_rows});
+      cases.push_back({.name = fmt::format("N tail {}", tail),
+                       .m = 70,
+                       .n = 128 + tail,
+                       .k = 256,
+                       .d = d,
+                       .d_layout = n_rows});
     }
   expect_right(cases);
 }

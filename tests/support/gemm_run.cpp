@@ -51,9 +51,9 @@ void fill_wild(const ScaledTensor& operand, std::mt19937& random) {
   for (i64 i = 0; i < operand.values.shape[0]; ++i)
     for (i64 j = 0; j < operand.values.shape[1]; ++j) {
       u8 code = static_cast<u8>(random());
-      if (kind == 1) code = (code & 0x87) | 0x40;             // one exponent: sums that cancel
-      if (kind == 2 && random() % 3) code &= 0x87;            // subnormals
-      if (kind == 3 && random() % 8) code &= 0x80;            // zeros of both signs
+      if (kind == 1) code = (code & 0x87) | 0x40;   // one exponent: sums that cancel
+      if (kind == 2 && random() % 3) code &= 0x87;  // subnormals
+      if (kind == 3 && random() % 8) code &= 0x80;  // zeros of both signs
       if (is_nan_e4m3(code) && random() % rare) code ^= 1;
       *element_address(operand.values, i, j) = code;
     }
@@ -99,8 +99,8 @@ std::optional<std::string> GuardedMatrix::difference(
     const i64 major = element / view_.stride[column_major ? 1 : 0];
     const i64 minor = element % view_.stride[column_major ? 1 : 0];
     const i64 i = column_major ? minor : major, j = column_major ? major : minor;
-    where = fmt::format("{}[{}, {}]", i < view_.shape[0] && j < view_.shape[1] ? "" : "padding ", i,
-                        j);
+    where =
+        fmt::format("{}[{}, {}]", i < view_.shape[0] && j < view_.shape[1] ? "" : "padding ", i, j);
   }
   const i64 first = byte >= first_ ? first_ + element * size : byte;
   auto hex = [&](const std::vector<std::uint8_t>& bytes) {

@@ -1,8 +1,8 @@
 // Runs a GemmCase on a backend and says where the result differs from the bit model.
 //
-// Every tensor sits between guards. Guards and everything that belongs to no element are 0xFF, which
-// is NaN in every format, so that whatever is read by mistake shows, and are compared afterwards, so
-// that whatever is written by mistake shows too.
+// Every tensor sits between guards. Guards and everything that belongs to no element are 0xFF,
+// which is NaN in every format, so that whatever is read by mistake shows, and are compared
+// afterwards, so that whatever is written by mistake shows too.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ class GuardedMatrix {
   std::vector<std::uint8_t>& image() { return image_; }
   const std::vector<std::uint8_t>& image() const { return image_; }
 
-  /// Where `actual`, a later copy of the image, differs from this one: "byte 70000, element [3, 17],
-  /// is 3f80, wanted 3f81" or "byte 12, before the matrix, ...".
+  /// Where `actual`, a later copy of the image, differs from this one: "byte 70000, element [3,
+  /// 17], is 3f80, wanted 3f81" or "byte 12, before the matrix, ...".
   std::optional<std::string> difference(const std::vector<std::uint8_t>& actual) const;
 
  private:
@@ -60,8 +60,8 @@ class GemmRun {
   GuardedMatrix expected_;
 };
 
-/// Runs many cases on all cores at once, each on its own: kernels compile side by side and calls come
-/// from many threads. One line for each case that is wrong, with its name.
+/// Runs many cases on all cores at once, each on its own: kernels compile side by side and calls
+/// come from many threads. One line for each case that is wrong, with its name.
 std::vector<std::string> run_all(const std::vector<GemmCase>& cases, const Device& device);
 
 /// A random case: sizes, recipes, types, layouts and alignments. The same seed, the same case.

@@ -43,15 +43,20 @@ inline u32 canonical(float value) {
 /// fma, mul, add and the rounding to BF16: IEEE, no flush to zero, NaN canonical.
 inline void check_scalars(Backend& backend, int count) {
   std::mt19937 random(5);
-  constexpr u32 kSpecial[] = {0,          0x80000000, 1,          0x80000001, 0x007FFFFF, 0x00800000,
-                              0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345, 0x7F7FFFFF, 0xFF7FFFFF,
+  constexpr u32 kSpecial[] = {0,          0x80000000, 1,          0x80000001,
+                              0x007FFFFF, 0x00800000, 0x7F800000, 0xFF800000,
+                              0x7FC00000, 0xFFC12345, 0x7F7FFFFF, 0xFF7FFFFF,
                               0x3F800000, 0x3F808000, 0x3F818000, 0x7F7F8000};
   auto any = [&]() -> u32 {
     switch (random() % 4) {
-      case 0: return kSpecial[random() % std::size(kSpecial)];
-      case 1: return (random() & 0x807FFFFFu) | (100 + random() % 56) << 23;
-      case 2: return (random() & 0x807FFFFFu) | random() % 4 << 23;  // subnormal or close to it
-      default: return random();
+      case 0:
+        return kSpecial[random() % std::size(kSpecial)];
+      case 1:
+        return (random() & 0x807FFFFFu) | (100 + random() % 56) << 23;
+      case 2:
+        return (random() & 0x807FFFFFu) | random() % 4 << 23;  // subnormal or close to it
+      default:
+        return random();
     }
   };
   std::vector<u32> x(count), y(count), z(count);

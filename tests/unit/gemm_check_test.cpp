@@ -41,7 +41,9 @@ class Call {
   std::vector<std::vector<std::uint8_t>> memory_;
 };
 
-void shift(TensorView& view, i64 bytes) { view.data = static_cast<std::uint8_t*>(view.data) + bytes; }
+void shift(TensorView& view, i64 bytes) {
+  view.data = static_cast<std::uint8_t*>(view.data) + bytes;
+}
 
 struct Spoiled {
   const char* name;
@@ -83,8 +85,8 @@ std::vector<Spoiled> spoiled_views() {
     auto add = [&](auto change, const std::string& words) {
       static std::vector<std::unique_ptr<std::string>> kept;
       kept.push_back(std::make_unique<std::string>(words));
-      tests.push_back({v.name, [view = v.view, change](Call& c) { change(view(c)); },
-                       kept.back()->c_str()});
+      tests.push_back(
+          {v.name, [view = v.view, change](Call& c) { change(view(c)); }, kept.back()->c_str()});
     };
     const std::string name = v.name;
     add([](TensorView& t) { t.data = nullptr; }, name + " is null");
@@ -129,7 +131,8 @@ TEST(GemmCheck, SizesOutOfRangeAreRefused) {
       {"N 2^62", [](Call& c) { c.args.b.values.shape[0] = i64{1} << 62; }, "wanted at most"},
       {"K differs", [](Call& c) { c.args.b.values.shape[1] = kK + 16; }, "b has shape"},
       {"D rows", [](Call& c) { c.args.d.shape[0] = kM - 1; }, "d has shape"},
-      {"scales as [K, M]", [](Call& c) { std::swap(c.args.a.scales.shape[0], c.args.a.scales.shape[1]); },
+      {"scales as [K, M]",
+       [](Call& c) { std::swap(c.args.a.scales.shape[0], c.args.a.scales.shape[1]); },
        "a.scales has shape [3, 20], wanted [M, cdiv(K,128)] = [20, 3] for recipe row_1x128"},
   };
   for (const Spoiled& test : tests) {
@@ -145,7 +148,8 @@ TEST(GemmCheck, RecipesAreATypedPropertyOfTheOperand) {
   expect_refused(blocks_on_a, {"a by blocks", {}, "a.recipe is block_128x128, wanted row_1x128"});
   Call rows_claimed;
   rows_claimed.args.b.recipe = ScaleRecipe::row_1x128;
-  expect_refused(rows_claimed, {"b by rows", {}, "b.scales has shape [2, 3], wanted [N, cdiv(K,128)]"});
+  expect_refused(rows_claimed,
+                 {"b by rows", {}, "b.scales has shape [2, 3], wanted [N, cdiv(K,128)]"});
   Call unknown;
   unknown.args.b.recipe = static_cast<ScaleRecipe>(17);
   expect_refused(unknown, {"unknown", {}, "b.recipe is an unknown recipe"});
@@ -238,8 +242,8 @@ TEST(GemmCheck, EmptyProductsDoNothing) {
 TEST(GemmCheck, NoKLeavesCOrZero) {
   for (const Device::Kind kind : {Device::Kind::cpu, Device::Kind::emu}) {
     Call call(ScaleRecipe::row_1x128, DType::fp32);
-    for (TensorView* view : {&call.args.a.values, &call.args.a.scales, &call.args.b.values,
-                             &call.args.b.scales}) {
+    for (TensorView* view :
+         {&call.args.a.values, &call.args.a.scales, &call.args.b.values, &call.args.b.scales}) {
       view->shape[1] = 0;
       view->data = nullptr;
     }

@@ -21,7 +21,8 @@ TEST(GemmText, EveryConfigReadsBackAsItself) {
 }
 
 TEST(GemmText, FieldsLeftOutKeepTheBase) {
-  const GemmConfig config = parse_gemm_config("tile_n=64,multicast=b", {.tile_m = 256, .stages = 7});
+  const GemmConfig config =
+      parse_gemm_config("tile_n=64,multicast=b", {.tile_m = 256, .stages = 7});
   EXPECT_EQ(config.tile_m, 256);
   EXPECT_EQ(config.tile_n, 64);
   EXPECT_EQ(config.stages, 7);
@@ -29,7 +30,8 @@ TEST(GemmText, FieldsLeftOutKeepTheBase) {
 }
 
 TEST(GemmText, NonsenseIsRefusedByName) {
-  for (const char* text : {"tile_q=64", "tile_n", "tile_n=", "tile_n=64x", "multicast=c", ",", "=1"})
+  for (const char* text :
+       {"tile_q=64", "tile_n", "tile_n=", "tile_n=64x", "multicast=c", ",", "=1"})
     EXPECT_THROW(parse_gemm_config(text), Error) << text;
 }
 

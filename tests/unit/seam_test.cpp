@@ -1,5 +1,5 @@
-// The one seam: outside device/ptx no kernel source names a CUDA builtin, and the two targets of the
-// seam export the same names.
+// The one seam: outside device/ptx no kernel source names a CUDA builtin, and the two targets of
+// the seam export the same names.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -39,7 +39,8 @@ std::set<std::string> exported(std::string_view target) {
     if (!source.name.starts_with(target)) continue;
     const std::string text = without_comments(source.text);
     // A wrapper starts at the left margin with DEV (or a type with struct/enum).
-    const std::regex declaration(R"((?:^|\n)(?:DEV [\w:&\* ]*?[\s\*&](\w+)\(|(?:struct|enum class) (\w+)))");
+    const std::regex declaration(
+        R"((?:^|\n)(?:DEV [\w:&\* ]*?[\s\*&](\w+)\(|(?:struct|enum class) (\w+)))");
     for (std::sregex_iterator it(text.begin(), text.end(), declaration), end; it != end; ++it)
       names.insert((*it)[1].matched ? (*it)[1] : (*it)[2]);
   }
@@ -50,7 +51,8 @@ TEST(Seam, BothTargetsExportTheSameNames) {
   const std::set<std::string> cuda = exported("device/ptx/cuda/");
   std::set<std::string> emu = exported("device/ptx/emu/");
   EXPECT_GT(cuda.size(), 35u);
-  for (const std::string& name : cuda) EXPECT_TRUE(emu.contains(name)) << name << " is missing in emu";
+  for (const std::string& name : cuda)
+    EXPECT_TRUE(emu.contains(name)) << name << " is missing in emu";
 }
 
 }  // namespace

@@ -12,8 +12,7 @@ struct Barrier {
 
 /// PTX 9.7.13.15.9 mbarrier.init
 DEV void mbarrier_init(Barrier* barrier, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
-               "r"(count)
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count)
                : "memory");
 }
 
@@ -46,10 +45,10 @@ DEV void mbarrier_arrive_cluster(Barrier* barrier, int rank) {
 /// One arrival that also announces `bytes` of asynchronous copies.
 /// PTX 9.7.13.15.13 mbarrier.arrive.expect_tx
 DEV void mbarrier_arrive_expect_tx(Barrier* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 
 /// Blocks until the phase of the given parity has completed; what the arriving threads of this CTA

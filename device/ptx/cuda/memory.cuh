@@ -21,10 +21,10 @@ DEV void load_global_nc_x4(const float* p, float (&v)[4]) {
 /// gives the address of row r (16 bytes, aligned) of matrix i, and lane l holds in register i
 /// elements 2*(l%4) and 2*(l%4)+1 of row l/4. PTX 9.7.15.4.16 stmatrix
 DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                   shared_address(row)),
-               "r"(r0), "r"(r1), "r"(r2), "r"(r3)
-               : "memory");
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
+      "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+      : "memory");
 }
 
 /// PTX 9.7.13.5 fence.proxy.async: this thread's ordinary writes to shared memory become visible

@@ -6,10 +6,10 @@
 #include "device/types.hpp"
 
 /// Defines the entry point of a generated kernel: K provides Params, kThreads and run().
-#define KILN_KERNEL(K)                                                  \
-  extern "C" __global__ void __launch_bounds__(K::kThreads, 1)          \
-      kernel(const __grid_constant__ K::Params params) {                \
-    K::run(params);                                                     \
+#define KILN_KERNEL(K)                                         \
+  extern "C" __global__ void __launch_bounds__(K::kThreads, 1) \
+      kernel(const __grid_constant__ K::Params params) {       \
+    K::run(params);                                            \
   }
 
 namespace kiln::ptx {
@@ -43,9 +43,8 @@ DEV int cluster_rank() {
 /// True in exactly one lane of a converged warp, the same one every time. PTX 9.7.13.16 elect.sync
 DEV bool elect_one() {
   u32 elected;
-  asm volatile(
-      "{ .reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p; }"
-      : "=r"(elected));
+  asm volatile("{ .reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p; }"
+               : "=r"(elected));
   return elected != 0;
 }
 
@@ -89,6 +88,8 @@ DEV void register_dealloc() {
 /// writes are visible. A no-op where the launch did not ask for programmatic dependent launch.
 DEV void grid_dependency_wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 /// PTX 9.7.13.14 griddepcontrol.launch_dependents: the next kernel's CTAs may be scheduled.
-DEV void grid_dependency_launch() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+DEV void grid_dependency_launch() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
 
 }  // namespace kiln::ptx

@@ -1,6 +1,6 @@
 // The copy engine (TMA): boxes of a tensor between global and shared memory, described by a tensor
-// map. Coordinates count elements, innermost first; what lies outside the tensor is read as zero and
-// not written. PTX 9.7.9.27.
+// map. Coordinates count elements, innermost first; what lies outside the tensor is read as zero
+// and not written. PTX 9.7.9.27.
 #pragma once
 
 #include "device/ptx/cuda/mbarrier.cuh"

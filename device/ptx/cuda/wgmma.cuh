@@ -1,6 +1,6 @@
 // The tensor core of a warpgroup: wgmma, 64 x N accumulators spread over 128 threads.
-// PTX 9.7.15. Thread t holds D[r][c] for r = 16*(t/32) + (t%32)/4 (+8) and c = 8*i + 2*(t%4) (+1) in
-// register 4*i + 2*(row half) + (column parity).
+// PTX 9.7.15. Thread t holds D[r][c] for r = 16*(t/32) + (t%32)/4 (+8) and c = 8*i + 2*(t%4) (+1)
+// in register 4*i + 2*(row half) + (column parity).
 #pragma once
 
 #include "device/ptx/cuda/thread.cuh"
@@ -59,14 +59,14 @@ DEV void wgmma_wait(float (&d)[kRegisters]) {
 #define KILN_REGISTERS_TO_88 KILN_REGISTERS_TO_80 ", %80, %81, %82, %83, %84, %85, %86, %87"
 #define KILN_OPERANDS_TO_96 KILN_OPERANDS_TO_88, KILN_OPERANDS_8(88)
 #define KILN_REGISTERS_TO_96 KILN_REGISTERS_TO_88 ", %88, %89, %90, %91, %92, %93, %94, %95"
-#define KILN_WGMMA_E4M3(N, R, A, B, P)                                                      \
-  if constexpr (kN == N)                                                                    \
-    asm volatile(                                                                           \
-        "{ .reg .pred p; setp.ne.b32 p, %" P ", 0;\n\t"                                     \
-        "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {" KILN_REGISTERS_TO_##R  \
-        "}, %" A ", %" B ", p, 1, 1; }"                                                     \
-        : KILN_OPERANDS_TO_##R                                                              \
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+#define KILN_WGMMA_E4M3(N, R, A, B, P)                                                       \
+  if constexpr (kN == N)                                                                     \
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %" P                                        \
+                 ", 0;\n\t"                                                                  \
+                 "wgmma.mma_async.sync.aligned.m64n" #N                                      \
+                 "k32.f32.e4m3.e4m3 {" KILN_REGISTERS_TO_##R "}, %" A ", %" B ", p, 1, 1; }" \
+                 : KILN_OPERANDS_TO_##R                                                      \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 
 /// d = A[64 x 32] * B[kN x 32]^T (+ d if `accumulate`), E4M3 operands from shared memory, FP32
 /// accumulators, asynchronously. PTX 9.7.15.5.2 wgmma.mma_async

@@ -1,0 +1,98 @@
+// Where a compiled kernel meets the emulator: one table of C function pointers, and nothing else.
+//
+//   emulator                                   kernel (a shared object made by the host's compiler)
+//   dlopen, dlsym kiln_emu_bind, kernel
+//   kiln_emu_bind(&table, &info)  ---------->  keeps the table, fills info; refuses another version
+//   on a fiber for every thread:
+//   kernel(&params)               ---------->  K::run(params)
+//                                 <----------  table.mbarrier_wait(...), ...
+//
+// The object has no undefined symbol of Kiln's, so an object and an emulator of different builds
+// meet in a version check rather than in a crash.
+#pragma once
+
+#include "device/types.hpp"
+
+namespace kiln::emu {
+
+/// Raised with every change of Abi, KernelInfo or Identity.
+inline constexpr u32 kAbiVersion = 1;
+
+/// Who a thread is. The same object for as long as the thread lives.
+struct Identity {
+  int thread;        // index in its CTA
+  int cta;           // index in the grid
+  int ctas;          // of the grid
+  int cluster_rank;  // of the CTA in its cluster
+};
+
+/// A box's place in a tensor: elements, innermost first; the third is ignored in two dimensions.
+struct Coordinates {
+  int rank;
+  int at[3];
+};
+
+/// What the emulator does for a kernel. The wrappers of device/ptx/emu say what each entry means;
+/// `barrier` is always the address of an 8-byte mbarrier in the calling CTA's shared memory.
+struct Abi {
+  u32 version;
+
+  // thread.hpp
+  const Identity* (*identity)();
+  void* (*shared)(u32 bytes);
+  u32 (*shared_address)(const void* pointer);
+  int (*elect_one)();
+  void (*warp_sync)();
+  void (*cta_sync)();
+  void (*named_barrier_sync)(int id, int threads);
+  void (*named_barrier_arrive)(int id, int threads);
+  void (*cluster_sync)();
+  void (*register_alloc)(int registers);
+  void (*register_dealloc)(int registers);
+  void (*grid_dependency_wait)();
+  void (*grid_dependency_launch)();
+
+  // mbarrier.hpp
+  void (*mbarrier_init)(void* barrier, int count);
+  void (*fence_mbarrier_init)();
+  void (*mbarrier_arrive)(void* barrier);
+  void (*mbarrier_arrive_cluster)(void* barrier, int rank);
+  void (*mbarrier_arrive_expect_tx)(void* barrier, int bytes);
+  void (*mbarrier_wait)(void* barrier, u32 parity);
+
+  // memory.hpp
+  void (*misaligned)(const void* pointer, int alignment, const char* instruction);
+  void (*stmatrix_x4)(void* row, u32 r0, u32 r1, u32 r2, u32 r3);
+  void (*fence_proxy_async)();
+
+  // tma.hpp
+  void (*tma_prefetch_descriptor)(const TensorMap* map);
+  void (*tma_load)(const TensorMap* map, void* barrier, void* destination, const Coordinates* at);
+  void (*tma_load_multicast)(const TensorMap* map, void* barrier, void* destination,
+                             const Coordinates* at, u32 cta_mask);
+  void (*tma_store)(const TensorMap* map, const void* source, const Coordinates* at);
+  void (*tma_store_commit)();
+  void (*tma_store_wait_read)(int pending);
+
+  // wgmma.hpp
+  void (*wgmma_fence)();
+  void (*wgmma_e4m3)(float* d, int n, u64 a, u64 b, int accumulate);
+  void (*wgmma_commit)();
+  void (*wgmma_wait)(float* d, int registers, int pending);
+};
+
+/// What a kernel says of itself. The version comes first in every version.
+struct KernelInfo {
+  u32 version;
+  u32 threads;       // of a CTA
+  u32 params_bytes;  // of its argument
+  u32 registers;     // the largest count of any setmaxnreg in it, 0 if it has none
+};
+
+/// Names and types of the two symbols that a kernel's object exports.
+inline constexpr const char* kBindSymbol = "kiln_emu_bind";
+inline constexpr const char* kKernelSymbol = "kernel";
+using BindFunction = u32 (*)(const Abi* table, KernelInfo* info);  // 1 if the version fits, else 0
+using KernelFunction = void (*)(const void* params);
+
+}  // namespace kiln::emu

@@ -1,0 +1,82 @@
+// What happens in the emulated machine, as a stream: every synchronisation and every access to
+// shared memory that passes through the seam is one Event, in the order in which it takes effect.
+//
+// Statistics are counted from it, two runs are compared by it, and whatever judges a run (a
+// happens-before checker keeps its clocks by it) listens to it.
+#pragma once
+
+#include <cstdint>
+
+namespace kiln::emu {
+
+enum class EventKind : std::uint8_t {
+  thread_exit,
+  warp_meet,  // the last lane of a warp has come to a .sync.aligned instruction; detail: which one
+
+  named_barrier_arrive,  // a warp; offset: the barrier's number
+  named_barrier_complete,
+  named_barrier_leave,
+  cluster_barrier_arrive,  // a thread
+  cluster_barrier_complete,
+  cluster_barrier_leave,
+
+  mbarrier_init,      // detail: the count
+  mbarrier_arrive,    // bytes: announced
+  mbarrier_bytes,     // of a copy that has landed
+  mbarrier_complete,  // detail: the phase that ended
+  mbarrier_observe,   // a thread has seen phase `detail` end
+  fence_mbarrier_init,
+  fence_proxy_async,
+  shared_write,  // by an instruction of the seam (stmatrix)
+
+  load_issue,  // offset, bytes: the destination, undefined from now on
+  load_land,   // the destination is written and its barrier told
+  store_issue,
+  store_read,   // the source has been read
+  store_write,  // global memory has been written
+  store_commit,
+  store_wait,  // a thread has seen its bulk groups read their sources; detail: groups left
+
+  wgmma_fence,
+  wgmma_issue,    // the fourth warp has issued it
+  wgmma_execute,  // operands read, sums formed
+  wgmma_commit,
+  wgmma_wait,  // a warp has seen its groups complete; detail: groups left
+
+  registers,  // a warp has changed its register count to `detail`
+  grid_dependency_wait,
+  grid_dependency_launch,
+};
+
+struct Event {
+  EventKind kind;
+  int thread = -1;           // index in the cluster, of the thread that does it; -1: an engine
+  int cta = -1;              // rank of the CTA whose memory or barrier is touched
+  std::uint32_t offset = 0;  // in its shared memory
+  std::uint32_t bytes = 0;
+  std::uint64_t detail = 0;
+  std::uint64_t operation = 0;  // tells asynchronous operations apart: issue, landing
+};
+
+/// Listens to a run. Called from the thread that runs it; may throw an Error, which ends the run.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on(const Event& event) = 0;
+};
+
+/// What a run did, summed over its clusters.
+struct Statistics {
+  std::uint64_t switches = 0;  // of fibers
+  std::uint64_t events = 0;
+  std::uint64_t wgmmas = 0;  // of warpgroups
+  std::uint64_t loads = 0, load_bytes = 0;
+  std::uint64_t stores = 0, store_bytes = 0;
+  std::uint64_t grid_dependency_waits = 0, grid_dependency_launches = 0;
+  std::uint64_t trace = 0;  // a hash of all events in order: equal for equal runs
+
+  void count(const Event& event);
+  void add(const Statistics& other);
+};
+
+}  // namespace kiln::emu

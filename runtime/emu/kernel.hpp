@@ -1,0 +1,21 @@
+// A compiled kernel of the emulator: a shared object, loaded from memory and bound to the seam.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "device/ptx/emu/abi.hpp"
+#include "runtime/backend.hpp"
+
+namespace kiln::emu {
+
+struct Kernel : LoadedKernel {
+  KernelFunction function = nullptr;
+  KernelInfo info = {};
+};
+
+/// Loads an image that the host compiler made; it stays loaded until the process ends. Throws Error
+/// where it is no kernel, was built for another version of the seam, or does not fit `shape`.
+const Kernel* load_kernel(std::span<const std::byte> image, const KernelShape& shape);
+
+}  // namespace kiln::emu

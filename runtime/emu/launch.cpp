@@ -1,0 +1,170 @@
+#include "runtime/emu/launch.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kiln/error.hpp"
+#include "runtime/arch.hpp"
+#include "runtime/emu/engine.hpp"
+#include "runtime/emu/fault.hpp"
+
+namespace kiln::emu {
+namespace {
+
+constexpr int kMostThreads = 1024, kMostCtasOfCluster = 16;
+constexpr int kSharedBytes = 232448;
+
+/// Engines keep their stacks and memories, so they are used again.
+class EnginePool {
+ public:
+  static EnginePool& instance() {
+    static EnginePool pool;
+    return pool;
+  }
+  std::unique_ptr<Engine> take() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Engine>();
+    std::unique_ptr<Engine> engine = std::move(idle_.back());
+    idle_.pop_back();
+    return engine;
+  }
+  void give(std::unique_ptr<Engine> engine) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(engine));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Engine>> idle_;
+};
+
+class BorrowedEngine {
+ public:
+  BorrowedEngine() : engine_(EnginePool::instance().take()) {}
+  ~BorrowedEngine() { EnginePool::instance().give(std::move(engine_)); }
+  BorrowedEngine(const BorrowedEngine&) = delete;
+  BorrowedEngine& operator=(const BorrowedEngine&) = delete;
+  Engine* operator->() const { return engine_.get(); }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+};
+
+/// The parameters as a kernel sees them: at an address that suits a tensor map.
+class Parameters {
+ public:
+  Parameters(const void* data, std::size_t bytes)
+      : copy_(
+            static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), kAlignment))) {
+    if (bytes != 0) std::memcpy(copy_, data, bytes);
+  }
+  ~Parameters() { ::operator delete(copy_, kAlignment); }
+  Parameters(const Parameters&) = delete;
+  Parameters& operator=(const Parameters&) = delete;
+  const void* data() const { return copy_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{128};
+  std::byte* copy_;
+};
+
+void check(const Kernel& kernel, int ctas, std::size_t bytes) {
+  const auto refuse = [](const std::string& what) {
+    throw Error(ErrorCode::internal, "emulator: launch: " + what);
+  };
+  const KernelShape& shape = kernel.shape;
+  if (shape.threads < 32 || shape.threads > kMostThreads || shape.threads % 32 != 0)
+    refuse("wanted a multiple of 32 threads up to 1024, got " + std::to_string(shape.threads));
+  if (shape.cluster < 1 || shape.cluster > kMostCtasOfCluster)
+    refuse("wanted a cluster of 1 to 16 CTAs, got " + std::to_string(shape.cluster));
+  if (shape.smem_bytes < 0 || shape.smem_bytes > kSharedBytes)
+    refuse("wanted at most " + std::to_string(kSharedBytes) + " bytes of shared memory, got " +
+           std::to_string(shape.smem_bytes));
+  if (ctas < 0 || ctas % shape.cluster != 0)
+    refuse("wanted a multiple of the cluster's " + std::to_string(shape.cluster) + " CTAs, got " +
+           std::to_string(ctas));
+  if (bytes != kernel.info.params_bytes)
+    refuse("wanted " + std::to_string(kernel.info.params_bytes) + " bytes of parameters, got " +
+           std::to_string(bytes));
+}
+
+/// Hands out clusters in order and collects what became of them. After an error no further cluster
+/// is started; all before it have been, so the first error of a launch is always the same one.
+class Clusters {
+ public:
+  Clusters(const Job& job, const LaunchSettings& settings)
+      : job_(job), settings_(settings), results_(job.ctas / job.shape.cluster) {}
+
+  int count() const { return static_cast<int>(results_.size()); }
+
+  void run_all() noexcept {
+    for (;;) {
+      const int cluster = next_++;
+      if (cluster >= count() || failed_) return;
+      Result& result = results_[static_cast<std::size_t>(cluster)];
+      try {
+        const FaultGuard guard;
+        const BorrowedEngine engine;
+        result.statistics = engine->run(job_, cluster, seed_of(cluster), settings_.observer);
+      } catch (...) {
+        result.error = std::current_exception();
+        failed_ = true;
+      }
+    }
+  }
+
+  Statistics sum() const {
+    Statistics sum;
+    for (const Result& result : results_) {
+      if (result.error != nullptr) std::rethrow_exception(result.error);
+      sum.add(result.statistics);
+    }
+    return sum;
+  }
+
+ private:
+  struct Result {
+    Statistics statistics;
+    std::exception_ptr error;
+  };
+
+  std::uint64_t seed_of(int cluster) const {
+    return stir(settings_.seed + stir(static_cast<std::uint64_t>(cluster) + 1));
+  }
+
+  const Job& job_;
+  const LaunchSettings& settings_;
+  std::vector<Result> results_;
+  std::atomic<int> next_{0};
+  std::atomic<bool> failed_{false};
+};
+
+}  // namespace
+
+Statistics launch(const Kernel& kernel, int ctas, const void* params, std::size_t bytes,
+                  const LaunchSettings& settings) {
+  check(kernel, ctas, bytes);
+  const Parameters copy(params, bytes);
+  const Job job = {kernel.function, copy.data(), kernel.shape, ctas,
+                   static_cast<int>(kernel.info.registers)};
+  Clusters clusters(job, settings);
+  int workers = settings.workers != 0 ? settings.workers
+                                      : static_cast<int>(std::thread::hardware_concurrency());
+  workers =
+      settings.observer != nullptr ? 1 : std::clamp(workers, 1, std::max(clusters.count(), 1));
+  std::vector<std::thread> others;
+  for (int i = 1; i < workers; ++i) others.emplace_back([&clusters] { clusters.run_all(); });
+  clusters.run_all();
+  for (std::thread& other : others) other.join();
+  return clusters.sum();
+}
+
+}  // namespace kiln::emu

@@ -1,0 +1,130 @@
+// The tensor core: wgmma m64nNk32 of E4M3 operands in shared memory. PTX 9.7.15.
+//
+//   each warp issues                 the fourth warp to issue makes it ready
+//   at its issue, a warp's accumulators go to the tensor core and its registers become NaN
+//   ready, in order of issue         executed at any time: operands are read then, and not before
+//   wgmma_wait(d)                    waits for groups; hands d back if only they write it
+//
+// The warps of a warpgroup go at their own pace, and must issue the same instructions. The operands
+// may be released by a warp that has waited itself, and by nobody else.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "arith/tensor_core.hpp"
+#include "device/types.hpp"
+
+namespace kiln::emu {
+
+class Engine;
+struct Cta;
+struct Thread;
+struct Warp;
+
+struct WgmmaOperands {
+  float* d;
+  int n;
+  u64 a, b;
+  bool accumulate;
+};
+
+struct WgmmaWaitOperands {
+  int pending;
+};
+
+/// An operand in shared memory, from a descriptor (PTX 9.7.15.5.1.2.2): K-major rows of 128 bytes
+/// in atoms of 8 under the 128-byte swizzle.
+struct OperandTile {
+  u32 start;   // address of the first row's 32 bytes, before the swizzle
+  u32 stride;  // bytes from one atom to the next
+
+  u32 chunk_address(int row, int chunk) const;
+};
+
+/// B decoded once for as many multiplications as read the same bytes: the two math warpgroups of a
+/// CTA, and each wave of rows. Recognised by content, so it is never stale.
+class DecodedColumns {
+ public:
+  const E4m3Columns& get(u32 address, const u8* bytes, int columns);
+
+ private:
+  struct Entry {
+    std::vector<u8> bytes;
+    E4m3Columns columns;
+  };
+  std::array<Entry, 16> entries_;
+};
+
+class TensorCore {
+ public:
+  TensorCore(Engine& engine, Cta& cta) : engine_(engine), cta_(cta) {}
+  void reset();
+
+  // By the lane that acts for its warp.
+  void fence(const Warp& warp);
+  void issue(const Warp& warp);
+  void commit(const Warp& warp);
+  void begin_wait(const Warp& warp);
+
+  /// By every lane, after begin_wait: waits for the groups, and takes `d` back.
+  void wait(float* d, int registers, int pending);
+
+  void check_exit(const Thread& thread) const;
+
+  /// Executes the next multiplication of warpgroup `warpgroup`.
+  void advance(u32 warpgroup);
+
+ private:
+  /// The accumulators of one register array while the tensor core has them.
+  struct Accumulators {
+    int n = 0;
+    std::array<float*, 128> d = {};  // where each thread's registers are, null if it has them back
+    int lent = 0;                    // threads whose registers are here
+    std::array<std::uint64_t, 4> last_use = {};  // by each warp: the number of a multiplication
+    std::vector<float> matrix;                   // 64 x n
+  };
+  struct Multiplication {
+    WgmmaOperands operands;  // d is the first warp's first lane's
+    OperandTile a, b;
+    std::uint64_t group;
+    std::size_t accumulators;
+    unsigned warps = 0;  // that have issued it
+  };
+  struct WarpState {
+    bool fenced = false;
+    std::uint64_t issued = 0;
+    std::uint64_t committed = 0;  // groups
+  };
+  struct Waiter {
+    Thread* thread;
+    std::uint64_t end;  // multiplications that must have been executed
+  };
+  struct Warpgroup {
+    std::array<WarpState, 4> warps;
+    std::deque<Multiplication> queue;       // issued by one warp at least, and not executed
+    std::uint64_t executed = 0;             // multiplications; the number of queue.front()
+    std::vector<std::uint64_t> group_ends;  // multiplications up to the end of each group
+    std::vector<Accumulators> accumulators;
+    std::vector<Waiter> waiters;
+  };
+  class Wait;
+
+  Warpgroup& warpgroup_of(const Warp& warp);
+  OperandTile checked_tile(u64 descriptor, int rows, const char* operand) const;
+  Multiplication new_multiplication(Warpgroup& group, const Warp& warp);
+  void lend(Warpgroup& group, const Multiplication& multiplication, const Warp& warp);
+  std::size_t find_accumulators(Warpgroup& group, int thread, const float* d, int n);
+  void check_overlap(const Warpgroup& group, int thread, const float* d, int n) const;
+  void gather(const OperandTile& tile, int rows, u8* bytes) const;
+  std::uint64_t end_of_group(const Warpgroup& group, const WarpState& warp, int pending) const;
+
+  Engine& engine_;
+  Cta& cta_;
+  std::vector<Warpgroup> warpgroups_;
+};
+
+}  // namespace kiln::emu

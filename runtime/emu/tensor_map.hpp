@@ -1,0 +1,62 @@
+// The emulator's tensor map: what the copy engine is told, in the 128 bytes that a kernel carries,
+// and where each element of a box lies.
+//
+//   element (x, y, z) of the box at c
+//   global: base + (c0+x)*size + (c1+y)*stride1 + (c2+z)*stride2, if every coordinate is inside
+//   shared: row z*box1 + y, byte x*size, rows dense, then the swizzle of the address
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "device/ptx/emu/abi.hpp"
+#include "device/types.hpp"
+#include "runtime/tensor_map.hpp"
+
+namespace kiln::emu {
+
+/// PTX 5.5.7: a swizzle of `span` bytes (32, 64 or 128; 0 is none) exchanges 16-byte chunks:
+/// address bits 4.. are XORed with bits 7.., as many as a span has chunks to choose from.
+constexpr u32 swizzled_address(u32 address, u32 span) {
+  return span == 0 ? address : address ^ (address >> 7 & (span / 16 - 1)) << 4;
+}
+
+/// A box's base must be aligned to the period of its swizzle: 8 rows of 128 bytes, and so on.
+constexpr u32 box_alignment(u32 span) { return span == 0 ? 128 : span * 8; }
+
+struct BoxMap {
+  u64 magic;
+  u64 base;
+  u64 extent[3];  // elements
+  u64 stride[2];  // bytes
+  u32 box[3];     // elements
+  u32 element_bytes;
+  u32 rank;
+  u32 swizzle_span;
+
+  u32 row_bytes() const { return box[0] * element_bytes; }
+  u32 bytes() const { return row_bytes() * box[1] * box[2]; }
+
+  /// From global to shared memory: zeros where the tensor does not reach. `shared` is the start of
+  /// a CTA's memory, `offset` where the box lies in it.
+  void load(const Coordinates& at, std::byte* shared, u32 offset) const;
+
+  /// The box out of shared memory, rows dense and unswizzled; and from there to global memory,
+  /// clipped to the tensor, along a row at whole 16-byte pieces.
+  void read(const std::byte* shared, u32 offset, std::byte* box_data) const;
+  void write(const Coordinates& at, const std::byte* box_data) const;
+
+ private:
+  template <class Row>
+  void for_each_row(const Coordinates& at, Row&& row) const;
+};
+
+/// Throws Error{unsupported} for a box that is narrower than its swizzle.
+TensorMap encode_box_map(const TensorMapSpec& spec);
+
+/// The map that encode_box_map made, or nothing if it did not make this one.
+std::optional<BoxMap> decode_box_map(const TensorMap& map);
+
+}  // namespace kiln::emu
