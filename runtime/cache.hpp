@@ -1,6 +1,6 @@
-// Images of compiled kernels, in memory and on disk. Rules K1 to K6 of TRUST.md: a key holds all
-// that can change an image, an entry is verified before use and appears in one step, and nothing
-// that can happen to the disk changes a result: at worst a kernel is compiled again.
+// Images of compiled kernels, in memory and on disk. A key holds all that can change an image, an
+// entry is verified before use and appears in one step, and nothing that can happen to the disk
+// changes a result: at worst a kernel is compiled again.
 #pragma once
 
 #include <atomic>

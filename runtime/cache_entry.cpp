@@ -55,7 +55,7 @@ CacheKey cache_key(std::string_view build, const Toolchain& toolchain, std::stri
 
 std::vector<std::byte> make_entry(const CacheKey& key, const KernelShape& shape,
                                   std::span<const std::byte> image) {
-  std::vector<std::byte> file(kEntryHeader);
+  std::vector<std::byte> file(kEntryHeader + image.size());
   std::memcpy(file.data(), kMagic.data(), kMagic.size());
   put(file, 8, kFormat, 4);
   put(file, 12, static_cast<std::uint32_t>(shape.threads), 4);
@@ -63,7 +63,7 @@ std::vector<std::byte> make_entry(const CacheKey& key, const KernelShape& shape,
   put(file, 20, static_cast<std::uint32_t>(shape.smem_bytes), 4);
   put(file, 24, image.size(), 8);
   std::copy(key.begin(), key.end(), file.begin() + 32);
-  file.insert(file.end(), image.begin(), image.end());
+  std::copy(image.begin(), image.end(), file.begin() + kEntryHeader);
   const Digest sum = checksum(file);
   std::copy(sum.begin(), sum.end(), file.begin() + kChecksum);
   return file;
