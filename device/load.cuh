@@ -60,10 +60,10 @@ DEV void copy_tile_by_threads(const u8* data, i64 row_stride, int alignment, u8*
   const int at_k = k + chunk * 16;
   for (int r = part * kRowsAtOnce + ptx::lane_idx() / kChunks; r < kRows;
        r += kParts * kRowsAtOnce) {
-    const bool inside = row + r < row_end && at_k < k_end;
-    const u8* source = inside ? data + (row + r) * row_stride + at_k : data;
+    const bool exists = row + r < row_end;
+    const u8* source = data + (exists ? (row + r) * row_stride + at_k : 0);
     *reinterpret_cast<Chunk*>(tile + swizzled<128>(r, chunk)) =
-        load_chunk(source, inside ? k_end - at_k : 0, alignment);
+        load_chunk(source, exists ? k_end - at_k : 0, alignment);
   }
 }
 

@@ -1,11 +1,14 @@
 #include "tests/support/gemm_run.hpp"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <random>
 
 #include "arith/host_matrix.hpp"
@@ -79,6 +82,12 @@ GuardedMatrix::GuardedMatrix(DType dtype, i64 rows, i64 columns, const GemmLayou
   image_.assign(static_cast<std::size_t>(first_ + span * size_of(dtype) + kGuard), 0xFF);
 }
 
+i64 GuardedMatrix::used_bytes() const {
+  if (view_.shape[0] == 0 || view_.shape[1] == 0) return first_;
+  const i64 last = (view_.shape[0] - 1) * view_.stride[0] + (view_.shape[1] - 1) * view_.stride[1];
+  return first_ + (last + 1) * size_of(view_.dtype);
+}
+
 TensorView GuardedMatrix::view() { return view_at(image_.data()); }
 
 TensorView GuardedMatrix::view_at(void* device_image) const {
@@ -150,75 +159,134 @@ GemmArgs GemmRun::host_args() {
   return args;
 }
 
-/// Copies of the six images in a backend's memory.
-struct GemmRun::OnDevice {
-  OnDevice(GemmRun& run, const Device& device) : backend(backend_of(device)) {
-    for (GuardedMatrix* matrix :
-         {&run.a_, &run.a_scales_, &run.b_, &run.b_scales_, &run.c_, &run.d_}) {
-      matrices.push_back(matrix);
-      images.push_back(backend.allocate(matrix->image().size()));
-      backend.copy_in(images.back(), matrix->image().data(), matrix->image().size());
-    }
-    args = run.host_args();
+/// Copies of the six images somewhere: a, a.scales, b, b.scales, c, d.
+class GemmRun::Memory {
+ public:
+  explicit Memory(GemmRun& run)
+      : matrices{&run.a_, &run.a_scales_, &run.b_, &run.b_scales_, &run.c_, &run.d_} {}
+  virtual ~Memory() = default;
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  /// What is at image i now; bytes that the memory does not hold are as they were.
+  virtual std::vector<std::uint8_t> fetch(int i) = 0;
+
+  GemmArgs args(GemmRun& run) {
+    GemmArgs args = run.host_args();
     args.a.values = matrices[0]->view_at(images[0]);
     args.a.scales = matrices[1]->view_at(images[1]);
     args.b.values = matrices[2]->view_at(images[2]);
     args.b.scales = matrices[3]->view_at(images[3]);
     args.d = matrices[5]->view_at(images[5]);
     if (args.c) args.c = run.test_.c_is_d ? args.d : matrices[4]->view_at(images[4]);
+    return args;
   }
-  ~OnDevice() {
-    for (void* image : images) backend.free(image);
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
 
-  void start(const GemmCase& test, const Options& options) {
-    if (test.config.empty()) {
-      gemm(args, options);
-    } else {
-      GemmConfig base{.b_scales = test.b_recipe == ScaleRecipe::row_1x128 ? BScales::row_1x128
-                                                                          : BScales::block_128x128,
-                      .c = test.c,
-                      .d = test.d};
-      gemm_with_config(args, parse_gemm_config(test.config, base), options);
+  std::array<GuardedMatrix*, 6> matrices;
+  std::array<void*, 6> images = {};
+};
+
+class GemmRun::DeviceMemory : public Memory {
+ public:
+  DeviceMemory(GemmRun& run, const Device& device) : Memory(run), backend(backend_of(device)) {
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const auto& image = matrices[i]->image();
+      images[i] = backend.allocate(image.size());
+      backend.copy_in(images[i], image.data(), image.size());
     }
   }
-  std::vector<std::uint8_t> fetch(int i) {
+  ~DeviceMemory() override {
+    for (void* image : images) backend.free(image);
+  }
+  std::vector<std::uint8_t> fetch(int i) override {
     std::vector<std::uint8_t> bytes(matrices[i]->image().size());
     backend.copy_out(bytes.data(), images[i], bytes.size());
     return bytes;
   }
 
   Backend& backend;
-  std::vector<GuardedMatrix*> matrices;
-  std::vector<void*> images;
-  GemmArgs args;
 };
 
-std::optional<std::string> GemmRun::compare(OnDevice& device) {
-  if (const auto wrong = expected_.difference(device.fetch(5))) return "d: " + *wrong;
+/// Host memory whose last page, right after each tensor, cannot be touched.
+class GemmRun::GuardPageMemory : public Memory {
+ public:
+  explicit GuardPageMemory(GemmRun& run) : Memory(run) {
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const auto& image = matrices[i]->image();
+      const std::size_t used = kept(i);
+      const std::size_t pages = (used + kPage - 1) / kPage * kPage;
+      mapped_[i] = pages + kPage;
+      start_[i] = static_cast<std::uint8_t*>(
+          mmap(nullptr, mapped_[i], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      if (start_[i] == MAP_FAILED) throw std::bad_alloc();
+      mprotect(start_[i] + pages, kPage, PROT_NONE);
+      images[i] = start_[i] + pages - used;
+      std::memcpy(images[i], image.data(), used);
+    }
+  }
+  ~GuardPageMemory() override {
+    for (std::size_t i = 0; i < images.size(); ++i) munmap(start_[i], mapped_[i]);
+  }
+  std::vector<std::uint8_t> fetch(int i) override {
+    std::vector<std::uint8_t> bytes = matrices[i]->image();
+    std::memcpy(bytes.data(), images[i], kept(static_cast<std::size_t>(i)));
+    return bytes;
+  }
+
+ private:
+  static constexpr std::size_t kPage = 4096;
+  /// A multiple of 16, so that addresses keep their alignment up to that.
+  std::size_t kept(std::size_t i) const {
+    return static_cast<std::size_t>((matrices[i]->used_bytes() + 15) / 16 * 16);
+  }
+
+  std::array<std::uint8_t*, 6> start_ = {};
+  std::array<std::size_t, 6> mapped_ = {};
+};
+
+void GemmRun::start(Memory& memory, const Options& options) {
+  const GemmArgs args = memory.args(*this);
+  if (test_.config.empty()) {
+    gemm(args, options);
+  } else {
+    const GemmConfig base{.b_scales = test_.b_recipe == ScaleRecipe::row_1x128
+                                          ? BScales::row_1x128
+                                          : BScales::block_128x128,
+                          .c = test_.c,
+                          .d = test_.d};
+    gemm_with_config(args, parse_gemm_config(test_.config, base), options);
+  }
+  backend_of(options.device).synchronize();
+}
+
+std::optional<std::string> GemmRun::compare(Memory& memory) {
+  if (const auto wrong = expected_.difference(memory.fetch(5))) return "d: " + *wrong;
   constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c"};
   for (int i = 0; i < 5; ++i)
-    if (const auto wrong = device.matrices[i]->difference(device.fetch(i)))
+    if (const auto wrong = memory.matrices[i]->difference(memory.fetch(i)))
       return fmt::format("input {} was changed: {}", kNames[i], *wrong);
   return {};
 }
 
 std::optional<std::string> GemmRun::run(const Device& device, Options options) {
-  OnDevice memory(*this, device);
+  DeviceMemory memory(*this, device);
   options.device = device;
-  memory.start(test_, options);
-  memory.backend.synchronize();
+  start(memory, options);
+  return compare(memory);
+}
+
+std::optional<std::string> GemmRun::run_before_guard_pages(Options options) {
+  GuardPageMemory memory(*this);
+  options.device = {Device::Kind::emu};
+  start(memory, options);
   return compare(memory);
 }
 
 std::optional<std::string> GemmRun::repeat(const Device& device, int times) {
-  OnDevice memory(*this, device);
+  DeviceMemory memory(*this, device);
   for (int i = 0; i < times; ++i) {
     memory.backend.copy_in(memory.images[5], d_.image().data(), d_.image().size());
-    memory.start(test_, {.device = device});
-    memory.backend.synchronize();
+    start(memory, {.device = device});
     if (const auto wrong = expected_.difference(memory.fetch(5)))
       return fmt::format("run {}: d: {}", i, *wrong);
   }
@@ -232,7 +300,10 @@ std::vector<std::string> run_all(const std::vector<GemmCase>& cases, const Devic
     const GemmCase& test = cases[static_cast<std::size_t>(i)];
     std::optional<std::string> difference;
     try {
-      difference = GemmRun(test).run(device, {.emu_seed = test.seed});
+      GemmRun run(test);
+      difference = run.run(device, {.emu_seed = test.seed});
+      if (!difference && device.kind == Device::Kind::emu)
+        difference = run.run_before_guard_pages({.emu_seed = test.seed + 1000});
     } catch (const std::exception& error) {
       difference = error.what();
     }
