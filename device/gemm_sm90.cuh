@@ -188,8 +188,9 @@ struct GemmSm90 {
         smem.scale_runs.wait_full(scales_at);
         load_scales(promote, smem.scales[scales_at.slot].value[0], scale_row);
       }
-      KILN_UNROLL_BY_4  // so that the position in a run of scales is known to the compiler
-          for (int q = 0; q < params.k_blocks; ++q) {
+      // Unrolled so that the position in a run of scales is known to the compiler.
+      KILN_UNROLL_BY_4
+      for (int q = 0; q < params.k_blocks; ++q) {
         const StageAt at = next;
         next.advance();
         const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;
