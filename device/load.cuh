@@ -8,7 +8,8 @@
 namespace kiln {
 
 /// Byte offset of 16-byte chunk `chunk` of row `row` in a tile whose rows are kRowBytes (32, 64 or
-/// 128) under the swizzle of that width. PTX 5.5.7: address bits 4.. are XORed with bits 7..
+/// 128) under the swizzle of that width: address bits 4.. are XORed with bits 7..
+/// https://docs.nvidia.com/cuda/parallel-thread-execution/#tensor-swizzling-modes
 template <int kRowBytes>
 DEV int swizzled(int row, int chunk) {
   constexpr int kChunks = kRowBytes / 16;
@@ -84,11 +85,11 @@ DEV void load_scale_run(float (&value)[kCount], const ScaleRow& row, int k_block
   if (row.first == nullptr) return;
   const float* first = row.first + k_block * row.k_stride;
   if (row.vector_k && k_block + kCount <= k_blocks) {
-    ptx::load_global_nc_x4(first, value);
+    ptx::load_global_x4(first, value);
   } else {
     KILN_UNROLL
     for (int i = 0; i < kCount; ++i)
-      if (k_block + i < k_blocks) value[i] = ptx::load_global_nc(first + i * row.k_stride);
+      if (k_block + i < k_blocks) value[i] = first[i * row.k_stride];
   }
 }
 

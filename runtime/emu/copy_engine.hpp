@@ -1,4 +1,5 @@
-// The copy engine (TMA). PTX 9.7.9.27.
+// The copy engine (TMA): PTX #data-movement-and-conversion-instructions-cp-async-bulk-tensor
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 //
 //   load   issue: the destination becomes undefined (0xFF), in every CTA of the mask
 //          land:  one CTA's destination is written and its barrier told; each CTA at its own time

@@ -8,7 +8,9 @@
 namespace kiln::emu {
 namespace {
 
-constexpr std::int64_t kLargestCount = (1 << 20) - 1;  // of arrivals and of bytes, 9.7.13.15.2
+/// Of arrivals and of bytes.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-contents
+constexpr std::int64_t kLargestCount = (1 << 20) - 1;
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// mbarriers: PTX 9.7.13.15.
+// mbarriers: PTX #parallel-synchronization-and-communication-instructions-mbarrier
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 //
 //   init(count)        phase 0, `count` arrivals pending, no bytes announced
 //   arrive [, bytes]   one arrival less; `bytes` more announced
@@ -8,8 +9,9 @@
 //   wait(parity)       until the phase of that parity has ended: the current one, if it has that
 //                      parity, else the one before, which has
 //
-// The rules a user must keep are checked where they can be broken: 9.7.13.15.2 (ranges), .3 (init
-// once), .4 (somebody has seen a phase end before the CTA's threads arrive in the next).
+// The rules a user must keep are checked where they can be broken: ...-mbarrier-contents (ranges),
+// ...-mbarrier-init (once), ...-mbarrier-phase (somebody has seen a phase end before the CTA's
+// threads arrive in the next).
 #pragma once
 
 #include <cstdint>

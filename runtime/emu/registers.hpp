@@ -1,4 +1,5 @@
-// The register file of a CTA and setmaxnreg. PTX 9.7.19.5.
+// The register file of a CTA and setmaxnreg.
+// https://docs.nvidia.com/cuda/parallel-thread-execution/#miscellaneous-instructions-setmaxnreg
 //
 // A launch gives every thread the same share of the SM's 65,536 registers, in units of eight, but
 // no more than the largest setmaxnreg of the kernel asks for (ptxas 13.0, "Used": 168 for 384

@@ -14,7 +14,8 @@ constexpr int kStepBytes = kMmaStepE4m3;  // of one row of an operand
 constexpr u32 kRowBytes = 128, kAtomBytes = 1024;
 constexpr u32 kPoison = 0xFFFFFFFF;  // a NaN
 
-/// Row and column of register `i` of thread `thread` of a warpgroup (PTX 9.7.15.5.1.1).
+/// Row and column of register `i` of thread `thread` of a warpgroup.
+/// PTX #asynchronous-warpgroup-level-matrix-register-fragment-wgmma-64n32
 constexpr int row_of(int thread, int i) { return thread / 32 * 16 + thread % 32 / 4 + (i & 2) * 4; }
 constexpr int column_of(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + (i & 1); }
 

@@ -1,4 +1,6 @@
-// The tensor core: wgmma m64nNk32 of E4M3 operands in shared memory. PTX 9.7.15.
+// The tensor core: wgmma m64nNk32 of E4M3 operands in shared memory.
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
+// PTX #asynchronous-warpgroup-level-matrix-instructions
 //
 //   each warp issues                 the fourth warp to issue makes it ready
 //   at its issue, a warp's accumulators go to the tensor core and its registers become NaN
@@ -36,8 +38,9 @@ struct WgmmaWaitOperands {
   int pending;
 };
 
-/// An operand in shared memory, from a descriptor (PTX 9.7.15.5.1.2.2): K-major rows of 128 bytes
-/// in atoms of 8 under the 128-byte swizzle.
+/// An operand in shared memory, from a descriptor: K-major rows of 128 bytes in atoms of 8 under
+/// the 128-byte swizzle.
+/// PTX #asynchronous-warpgroup-level-matrix-shared-memory-layout-matrix-descriptor
 struct OperandTile {
   u32 start;   // address of the first row's 32 bytes, before the swizzle
   u32 stride;  // bytes from one atom to the next

@@ -17,8 +17,9 @@
 
 namespace kiln::emu {
 
-/// PTX 5.5.7: a swizzle of `span` bytes (32, 64 or 128; 0 is none) exchanges 16-byte chunks:
-/// address bits 4.. are XORed with bits 7.., as many as a span has chunks to choose from.
+/// A swizzle of `span` bytes (32, 64 or 128; 0 is none) exchanges 16-byte chunks: address bits 4..
+/// are XORed with bits 7.., as many as a span has chunks to choose from.
+/// https://docs.nvidia.com/cuda/parallel-thread-execution/#tensor-swizzling-modes
 constexpr u32 swizzled_address(u32 address, u32 span) {
   return span == 0 ? address : address ^ (address >> 7 & (span / 16 - 1)) << 4;
 }

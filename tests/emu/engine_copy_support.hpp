@@ -107,7 +107,8 @@ struct Tensor {
   std::vector<u8> data;
 };
 
-// PTX 5.5.7 once more, in other words: which 16-byte chunk of which row of 128 bytes.
+// The swizzles once more, in other words: which 16-byte chunk of which row of 128 bytes.
+// https://docs.nvidia.com/cuda/parallel-thread-execution/#tensor-swizzling-modes
 inline std::size_t place(std::size_t dense, Swizzle swizzle) {
   const std::size_t line = dense / 128, chunk = dense % 128 / 16;
   std::size_t moved = chunk;

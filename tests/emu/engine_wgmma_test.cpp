@@ -345,8 +345,8 @@ TEST(EngineStmatrix, Misuse) {
   expect_fails(
       {.params = "int unused;",
        .body =
-           "alignas(16) float x[8] = {}; float v[4]; load_global_nc_x4(x + (lane_idx() == 3), v);"},
-      {"lane 3", "load_global_nc_x4", "16 bytes"});
+           "alignas(16) float x[8] = {}; float v[4]; load_global_x4(x + (lane_idx() == 3), v);"},
+      {"lane 3", "load_global_x4", "16 bytes"});
 }
 
 }  // namespace

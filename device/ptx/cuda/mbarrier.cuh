@@ -1,5 +1,6 @@
 // mbarriers: a phase completes when `count` arrivals and all expected bytes have come in.
-// PTX 9.7.13.15.
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
+// PTX #parallel-synchronization-and-communication-instructions-mbarrier
 #pragma once
 
 #include "device/ptx/cuda/thread.cuh"
@@ -10,30 +11,38 @@ struct Barrier {
   u64 opaque;
 };
 
-/// PTX 9.7.13.15.9 mbarrier.init
+/// mbarrier.init
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-init
 DEV void mbarrier_init(Barrier* barrier, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count)
                : "memory");
 }
 
-/// PTX 9.7.13.5 fence.mbarrier_init: initialised barriers become visible to the cluster and to the
-/// copy engine, once a CTA or cluster barrier has followed.
+/// fence.mbarrier_init: barriers that this thread initialised become visible to the cluster, and to
+/// the copy engine (it goes to its barrier by the generic proxy), once a CTA or cluster barrier has
+/// followed.
+/// PTX #parallel-synchronization-and-communication-instructions-membar
 DEV void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
-/// PTX 9.7.13.15.13 mbarrier.arrive (release, CTA scope)
+/// mbarrier.arrive, by default a release at CTA scope.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-arrive
 DEV void mbarrier_arrive(Barrier* barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
                : "memory");
 }
 
-/// Arrives at the barrier that lies where `barrier` does, in the CTA of rank `rank` of this
-/// cluster. PTX 9.7.9.24 mapa, 9.7.13.15.13 mbarrier.arrive
+/// mapa, mbarrier.arrive: arrives at the barrier that lies where `barrier` does, in the CTA of rank
+/// `rank` of this cluster.
+/// PTX #data-movement-and-conversion-instructions-mapa,
+/// #parallel-synchronization-and-communication-instructions-mbarrier-arrive
 ///
 /// It says "I have read", nothing more: no data of the arriving thread is read on the other side.
 /// So the default CTA scope suffices; .release.cluster would add a MEMBAR.GPU to every K block
-/// (seen in the SASS of nvcc 13.0), and .acquire.cluster an L1 invalidation to every wait.
+/// (seen in the SASS of nvcc 13.0), and .acquire.cluster an L1 invalidation to every wait. This
+/// rests on what the hardware does, as CUTLASS's ClusterBarrier::arrive rests on it: by the manual
+/// a release at CTA scope orders nothing for another CTA.
 DEV void mbarrier_arrive_cluster(Barrier* barrier, int rank) {
   asm volatile(
       "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
@@ -42,8 +51,8 @@ DEV void mbarrier_arrive_cluster(Barrier* barrier, int rank) {
       : "memory");
 }
 
-/// One arrival that also announces `bytes` of asynchronous copies.
-/// PTX 9.7.13.15.13 mbarrier.arrive.expect_tx
+/// mbarrier.arrive.expect_tx: announces `bytes` of asynchronous copies, then arrives once.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-arrive
 DEV void mbarrier_arrive_expect_tx(Barrier* barrier, int bytes) {
   asm volatile(
       "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
@@ -51,9 +60,11 @@ DEV void mbarrier_arrive_expect_tx(Barrier* barrier, int bytes) {
       : "memory");
 }
 
-/// Blocks until the phase of the given parity has completed; what the arriving threads of this CTA
-/// wrote before, and the copies counted on the barrier, are then visible.
-/// PTX 9.7.13.15.16 mbarrier.try_wait.parity
+/// mbarrier.try_wait.parity, by default an acquire at CTA scope: blocks until the phase of the
+/// given parity has completed; what the arriving threads of this CTA wrote before, and the copies
+/// counted on the barrier, are then visible. (Of copies the manual says so where threads of this
+/// CTA requested them; it is silent on a multicast from another CTA.)
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-test-wait-try-wait
 DEV void mbarrier_wait(Barrier* barrier, u32 parity) {
   const u32 address = shared_address(barrier);
   u32 done;

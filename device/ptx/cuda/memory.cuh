@@ -1,25 +1,25 @@
 // Loads and stores that plain C++ cannot express.
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 
 #include "device/ptx/cuda/thread.cuh"
 
 namespace kiln::ptx {
 
-/// Loads from global memory that no thread writes while the kernel runs. PTX 9.7.9.10 ld.global.nc
-DEV float load_global_nc(const float* p) {
-  float v;
-  asm("ld.global.nc.f32 %0, [%1];" : "=f"(v) : "l"(p));
-  return v;
-}
-DEV void load_global_nc_x4(const float* p, float (&v)[4]) {
-  asm("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
-      : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
-      : "l"(p));
+/// ld.global.v4: one load of four floats from a 16-byte aligned address. Not ld.global.nc: what the
+/// kernel before wrote may be read right after grid_dependency_wait.
+/// PTX #data-movement-and-conversion-instructions-ld
+DEV void load_global_x4(const float* p, float (&v)[4]) {
+  asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+               : "l"(p)
+               : "memory");
 }
 
-/// Four 8x8 matrices of 16-bit elements from the registers of a warp to shared memory: lane 8*i+r
-/// gives the address of row r (16 bytes, aligned) of matrix i, and lane l holds in register i
-/// elements 2*(l%4) and 2*(l%4)+1 of row l/4. PTX 9.7.15.4.16 stmatrix
+/// stmatrix: four 8x8 matrices of 16-bit elements from the registers of a warp to shared memory.
+/// Lane 8*i+r gives the address of row r (16 bytes, aligned) of matrix i, and lane l holds in
+/// register i elements 2*(l%4) and 2*(l%4)+1 of row l/4.
+/// PTX #warp-level-matrix-instructions-stmatrix
 DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
   asm volatile(
       "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
@@ -27,8 +27,9 @@ DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
       : "memory");
 }
 
-/// PTX 9.7.13.5 fence.proxy.async: this thread's ordinary writes to shared memory become visible
-/// to the copy engine and the tensor core (after a barrier, to those that other threads start).
+/// fence.proxy.async: this thread's ordinary writes to shared memory become visible to the copy
+/// engine and the tensor core (after a barrier, to those that other threads start).
+/// PTX #parallel-synchronization-and-communication-instructions-membar
 DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 }  // namespace kiln::ptx

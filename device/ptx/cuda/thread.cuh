@@ -1,6 +1,5 @@
 // Who am I, and how do threads meet: identity, warps, named barriers, clusters, registers, PDL.
-// "PTX 9.7.x" names the section of the PTX ISA manual, version 9.0:
-// https://docs.nvidia.com/cuda/parallel-thread-execution/
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 
 #include "device/types.hpp"
@@ -14,14 +13,16 @@
 
 namespace kiln::ptx {
 
-/// The CTA's dynamic shared memory, as one struct. PTX 5.1.8 (.shared).
+/// The CTA's dynamic shared memory, as one struct: .shared.
+/// PTX #shared-state-space
 template <class T>
 DEV T& shared() {
   extern __shared__ __align__(1024) unsigned char kiln_shared[];
   return *reinterpret_cast<T*>(kiln_shared);
 }
 
-/// The 32-bit address of shared memory that instructions and descriptors take. PTX 5.1.8, cvta.
+/// cvta.to.shared: the 32-bit address of shared memory that instructions and descriptors take.
+/// PTX #data-movement-and-conversion-instructions-cvta
 DEV u32 shared_address(const void* pointer) {
   return static_cast<u32>(__cvta_generic_to_shared(pointer));
 }
@@ -33,14 +34,16 @@ DEV int warp_idx() { return __shfl_sync(~0u, static_cast<int>(threadIdx.x / 32),
 DEV int cta_idx() { return static_cast<int>(blockIdx.x); }
 DEV int num_ctas() { return static_cast<int>(gridDim.x); }
 
-/// The CTA's rank in its cluster. PTX 10.14 (%cluster_ctarank).
+/// %cluster_ctarank: the CTA's rank in its cluster.
+/// PTX #special-registers-cluster-ctarank
 DEV int cluster_rank() {
   u32 rank;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return static_cast<int>(rank);
 }
 
-/// True in exactly one lane of a converged warp, the same one every time. PTX 9.7.13.16 elect.sync
+/// elect.sync: true in exactly one lane of a converged warp, the same one every time.
+/// PTX #parallel-synchronization-and-communication-instructions-elect-sync
 DEV bool elect_one() {
   u32 elected;
   asm volatile("{ .reg .pred p; elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p; }"
@@ -48,25 +51,30 @@ DEV bool elect_one() {
   return elected != 0;
 }
 
-/// PTX 9.7.13.2 bar.warp.sync: the 32 lanes meet, and see each other's earlier writes.
+/// bar.warp.sync: the 32 lanes meet, and see each other's earlier writes.
+/// PTX #parallel-synchronization-and-communication-instructions-bar-warp-sync
 DEV void warp_sync() { __syncwarp(); }
 
-/// PTX 9.7.13.1 bar.sync 0: every thread of the CTA.
+/// bar.sync 0: every thread of the CTA.
+/// PTX #parallel-synchronization-and-communication-instructions-bar
 DEV void cta_sync() { __syncthreads(); }
 
-/// PTX 9.7.13.1 bar.sync id, threads: the threads that share a named barrier (id 1 to 15).
+/// bar.sync id, threads: the threads that share a named barrier (id 1 to 15), whole warps.
+/// PTX #parallel-synchronization-and-communication-instructions-bar
 DEV void named_barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-/// PTX 9.7.13.1 bar.arrive id, threads: counts this warp as present at a named barrier and goes on.
+/// bar.arrive id, threads: counts this warp as present at a named barrier and goes on.
+/// PTX #parallel-synchronization-and-communication-instructions-bar
 DEV void named_barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-/// PTX 9.7.13.4 barrier.cluster: every thread of every CTA of the cluster has come here. Execution
-/// only: the arrival is relaxed, ordinary writes before it are not published (barriers that
-/// fence_mbarrier_init covered are). A releasing arrival would cost a MEMBAR.GPU.
+/// barrier.cluster: every thread of the cluster that has not exited has come here. Execution only:
+/// the arrival is relaxed, ordinary writes before it are not published (barriers that
+/// fence_mbarrier_init covered are). A releasing arrival, the default, would cost a MEMBAR.GPU.
+/// PTX #parallel-synchronization-and-communication-instructions-barrier-cluster
 DEV void cluster_sync() {
   asm volatile(
       "barrier.cluster.arrive.relaxed;\n\t"
@@ -74,7 +82,8 @@ DEV void cluster_sync() {
           : "memory");
 }
 
-/// PTX 9.7.19.5 setmaxnreg: the whole warpgroup takes or gives back registers.
+/// setmaxnreg: the whole warpgroup takes (waiting until there are enough) or gives back registers.
+/// PTX #miscellaneous-instructions-setmaxnreg
 template <int kRegisters>
 DEV void register_alloc() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
@@ -84,10 +93,13 @@ DEV void register_dealloc() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-/// PTX 9.7.13.14 griddepcontrol.wait: the kernels this one depends on have completed and their
-/// writes are visible. A no-op where the launch did not ask for programmatic dependent launch.
+/// griddepcontrol.wait: the kernels this one depends on have completed and their writes are
+/// visible. A no-op where the launch did not ask for programmatic dependent launch.
+/// PTX #parallel-synchronization-and-communication-instructions-griddepcontrol
 DEV void grid_dependency_wait() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-/// PTX 9.7.13.14 griddepcontrol.launch_dependents: the next kernel's CTAs may be scheduled.
+/// griddepcontrol.launch_dependents: as far as this CTA is concerned the next kernel's CTAs may be
+/// scheduled; they may once every CTA of this grid has said so or completed.
+/// PTX #parallel-synchronization-and-communication-instructions-griddepcontrol
 DEV void grid_dependency_launch() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }

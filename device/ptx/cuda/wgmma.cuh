@@ -1,6 +1,9 @@
 // The tensor core of a warpgroup: wgmma, 64 x N accumulators spread over 128 threads.
-// PTX 9.7.15. Thread t holds D[r][c] for r = 16*(t/32) + (t%32)/4 (+8) and c = 8*i + 2*(t%4) (+1)
+// Thread t holds D[r][c] for r = 16*(t/32) + (t%32)/4 (+8) and c = 8*i + 2*(t%4) (+1)
 // in register 4*i + 2*(row half) + (column parity).
+// "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
+// PTX #asynchronous-warpgroup-level-matrix-instructions,
+// #asynchronous-warpgroup-level-matrix-register-fragment-wgmma-64n32
 #pragma once
 
 #include "device/ptx/cuda/thread.cuh"
@@ -8,23 +11,28 @@
 namespace kiln::ptx {
 
 /// A K-major operand tile in shared memory, rows of 128 bytes under the 128-byte swizzle, 1024-byte
-/// aligned; adding 2 to the descriptor advances 32 bytes along K. PTX 9.7.15.5.1.2.2: start address
-/// >> 4 in bits 0-13, stride between 8-row atoms >> 4 in bits 32-45, swizzle mode 1 in bits 62-63.
+/// aligned; adding 2 to the descriptor advances 32 bytes along K. Start address >> 4 in bits 0-13,
+/// stride between 8-row atoms >> 4 in bits 32-45, swizzle mode 1 in bits 62-63; the leading
+/// dimension in bits 16-29 is not used, the base offset in bits 49-51 is 0.
+/// PTX #asynchronous-warpgroup-level-matrix-shared-memory-layout-matrix-descriptor
 DEV u64 wgmma_descriptor(const void* tile) {
   return static_cast<u64>((shared_address(tile) & 0x3FFFFu) >> 4) | u64{1024 >> 4} << 32 |
          u64{1} << 62;
 }
 
-/// Orders the warpgroup's register and shared-memory accesses before the wgmmas that follow.
-/// PTX 9.7.15.7.1 wgmma.fence
+/// wgmma.fence: orders the warpgroup's accesses to registers before the wgmmas that follow and use
+/// them. Not its writes to shared memory: those need fence_proxy_async.
+/// PTX #asynchronous-warpgroup-level-matrix-instructions-wgmma-fence
 DEV void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
-/// PTX 9.7.15.7.2 wgmma.commit_group
+/// wgmma.commit_group
+/// PTX #asynchronous-warpgroup-level-matrix-instructions-wgmma-commit-group
 DEV void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-/// Waits until all but the last `kPending` groups are complete; `d` holds their result from here
-/// on. The empty statements tie the registers to the wait, or arithmetic on them could be hoisted
-/// above it. PTX 9.7.15.7.3 wgmma.wait_group
+/// wgmma.wait_group: waits until all but the last `kPending` groups are complete; `d` holds their
+/// result from here on. The empty statements tie the registers to the wait, or arithmetic on them
+/// could be hoisted above it.
+/// PTX #asynchronous-warpgroup-level-matrix-instructions-wgmma-wait-group
 template <int kPending, int kRegisters>
 DEV void wgmma_wait(float (&d)[kRegisters]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
@@ -68,8 +76,9 @@ DEV void wgmma_wait(float (&d)[kRegisters]) {
                  : KILN_OPERANDS_TO_##R                                                      \
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 
-/// d = A[64 x 32] * B[kN x 32]^T (+ d if `accumulate`), E4M3 operands from shared memory, FP32
-/// accumulators, asynchronously. PTX 9.7.15.5.2 wgmma.mma_async
+/// wgmma.mma_async: d = A[64 x 32] * B[kN x 32]^T (+ d if `accumulate`), E4M3 operands from shared
+/// memory, FP32 accumulators, asynchronously.
+/// PTX #asynchronous-warpgroup-level-matrix-instructions-wgmma-mma
 template <int kN>
 DEV void wgmma_e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
   static_assert(kN % 16 == 0 && kN >= 16 && kN <= 192);

@@ -5,9 +5,8 @@
 
 namespace kiln::ptx {
 
-DEV float load_global_nc(const float* p) { return *p; }
-DEV void load_global_nc_x4(const float* p, float (&v)[4]) {
-  if (reinterpret_cast<u64>(p) % 16 != 0) emu::machine->misaligned(p, 16, "load_global_nc_x4");
+DEV void load_global_x4(const float* p, float (&v)[4]) {
+  if (reinterpret_cast<u64>(p) % 16 != 0) emu::machine->misaligned(p, 16, "load_global_x4");
   for (int i = 0; i < 4; ++i) v[i] = p[i];
 }
 
