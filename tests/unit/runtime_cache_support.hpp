@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "runtime/cache.hpp"
-#include "runtime_support.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 

@@ -5,7 +5,7 @@
 #include "runtime/dynamic_library.hpp"
 #include "runtime/nvcc.hpp"
 #include "runtime/nvrtc.hpp"
-#include "runtime_support.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 namespace {

@@ -11,8 +11,8 @@
 #include <numeric>
 
 #include "runtime_allocation_count.hpp"
-#include "runtime_support.hpp"
 #include "stub_driver/stub_driver.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 namespace {

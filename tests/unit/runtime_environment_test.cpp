@@ -1,7 +1,7 @@
 // What `kiln env` shows: every part is either there with a version, or missing with a reason.
 #include "runtime/environment.hpp"
 
-#include "runtime_support.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "runtime/files.hpp"
-#include "runtime_support.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 namespace {

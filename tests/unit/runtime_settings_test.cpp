@@ -5,7 +5,7 @@
 #include <map>
 
 #include "runtime/environment.hpp"
-#include "runtime_support.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 namespace {

@@ -2,7 +2,7 @@
 // does not, and what the message then says.
 #include "runtime/tensor_map.hpp"
 
-#include "runtime_support.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln {
 namespace {

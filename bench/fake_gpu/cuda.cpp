@@ -1,0 +1,121 @@
+// libcuda.so.1: tests/unit/stub_driver, and what benchmarks need besides.
+#include <cstdlib>
+#include <cstring>
+
+#include "fake_gpu.hpp"
+#include "ops/gemm/config.hpp"
+#include "ops/gemm/reference.hpp"
+#include "runtime/driver_api.hpp"
+
+using namespace kiln;
+using namespace kiln::cu;
+
+#define FAKE extern "C" __attribute__((visibility("default")))
+
+extern "C" CUresult kiln_stub_launch(const CUlaunchConfig*, CUfunction, void**, void**);
+
+namespace kiln::fake {
+
+void Gpu::run(const char* name, double us, int grid, int block) {
+  const std::uint64_t start = now + 900;
+  now = start + static_cast<std::uint64_t>(us * 1e3);
+  if (recording) kernels.push_back({name, start, now, grid, block});
+}
+
+std::string switched(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+extern "C" Gpu* kiln_fake_gpu() {
+  static Gpu& gpu = *new Gpu;
+  return &gpu;
+}
+
+}  // namespace kiln::fake
+
+namespace {
+
+fake::Gpu& gpu() { return *fake::kiln_fake_gpu(); }
+
+TensorView scales_of(const ScaleParams& s, i64 k_blocks) {
+  return {const_cast<float*>(s.data), DType::fp32, {s.rows, k_blocks}, {s.row_stride, s.k_stride}};
+}
+
+TensorView matrix_of(const MatrixParams& matrix, i64 rows, i64 columns, i64 size, DType type) {
+  return {matrix.data, type, {rows, columns}, {matrix.row_stride / size, 1}};
+}
+
+/// Computes what the kernel would, from its parameter; D and C are dense.
+void compute(const GemmParams& p) {
+  const i64 d_size = p.d.row_stride / p.n, c_size = p.c.row_stride / p.n;
+  GemmArgs args;
+  args.a = {matrix_of(p.a, p.m, p.k, 1, DType::e4m3), scales_of(p.a_scales, p.k_blocks),
+            ScaleRecipe::row_1x128};
+  args.b = {matrix_of(p.b, p.n, p.k, 1, DType::e4m3), scales_of(p.b_scales, p.k_blocks),
+            p.b_scales.rows == p.n ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128};
+  args.d = matrix_of(p.d, p.m, p.n, d_size, d_size == 2 ? DType::bf16 : DType::fp32);
+  if (p.c.data) args.c = matrix_of(p.c, p.m, p.n, c_size, c_size == 2 ? DType::bf16 : DType::fp32);
+  gemm_model(args);
+  if (!fake::switched("KILN_FAKE_WRONG").empty()) p.d.data[0] ^= 1;
+}
+
+}  // namespace
+
+FAKE CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** params,
+                               void** extra) {
+  const int grid = static_cast<int>(config->gridDimX), block = static_cast<int>(config->blockDimX);
+  if (block == 32 || block == 1024) {
+    gpu().run("kernel", block == 32 ? 1.5 : 95, grid, block);
+    return CUDA_SUCCESS;
+  }
+  if (fake::switched("KILN_FAKE_COMPUTE") == "0")
+    return kiln_stub_launch(config, function, params, extra);
+  if (!fake::switched("KILN_FAKE_LAUNCH_ERROR").empty()) return 700;
+  GemmParams p;
+  std::memcpy(&p, params[0], sizeof p);
+  compute(p);
+  const double flops = 2.0 * p.m * p.n * p.k;
+  gpu().run("kernel", 10 + flops / 1.3e9, grid, block);
+  return CUDA_SUCCESS;
+}
+
+FAKE CUresult cuMemsetD8_v2(CUdeviceptr data, unsigned char value, std::size_t count) {
+  std::memset(reinterpret_cast<void*>(data), value, count);
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuMemsetD32Async(CUdeviceptr data, unsigned int value, std::size_t count, CUstream) {
+  if (value != 0) return 1;
+  std::memset(reinterpret_cast<void*>(data), 0, count * 4);
+  gpu().now += count * 4 / 3200;  // 3.2 TB/s
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
+  *free = std::size_t{100} << 30;
+  *total = std::size_t{141} << 30;
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuEventCreate(void** event, unsigned int) {
+  *event = new std::uint64_t(0);
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuEventDestroy_v2(void* event) {
+  delete static_cast<std::uint64_t*>(event);
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuEventRecord(void* event, CUstream) {
+  *static_cast<std::uint64_t*>(event) = gpu().now;
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuEventElapsedTime(float* milliseconds, void* start, void* end) {
+  *milliseconds =
+      static_cast<float>(*static_cast<std::uint64_t*>(end) - *static_cast<std::uint64_t*>(start)) *
+      1e-6F;
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuDeviceGetPCIBusId(char* text, int size, CUdevice) {
+  std::strncpy(text, "0000:99:00.0", static_cast<std::size_t>(size));
+  return CUDA_SUCCESS;
+}
+/// NVRTC asks for one, and crashes where the function itself is missing.
+FAKE CUresult cuGetExportTable(const void**, const void*) { return 500; }  // CUDA_ERROR_NOT_FOUND

@@ -1,0 +1,105 @@
+// `kiln bench gemm`, `kiln bench host`, `kiln bench compare`.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdio>
+#include <memory>
+
+#include "cli/bench/gemm_command.hpp"
+#include "cli/bench/host_bench.hpp"
+#include "cli/bench/results.hpp"
+#include "cli/bench/stats.hpp"
+#include "cli/commands.hpp"
+#include "cli/words.hpp"
+#include "kiln/error.hpp"
+#include "runtime/files.hpp"
+
+namespace kiln::bench {
+namespace {
+
+struct CompareRequest {
+  std::string before, after;
+  double threshold = 2;  // percent
+};
+
+Json read_results(const std::string& path) {
+  const auto bytes = read_file(path);
+  if (!bytes)
+    throw Error(ErrorCode::io, fmt::format("cannot read {}: {}", path, errno_text(errno)));
+  const char* text = reinterpret_cast<const char*>(bytes->data());
+  Json json = Json::parse(text, text + bytes->size(), nullptr, false);
+  if (!json.is_object()) throw Error(ErrorCode::io, path + " is no JSON file of results");
+  return json;
+}
+
+void run_compare(const CompareRequest& request) {
+  const Comparison result = compare(read_results(request.before), read_results(request.after));
+  for (const std::string& difference : result.differences) fmt::print("note: {}\n", difference);
+  if (result.rows.empty())
+    throw Error(ErrorCode::io,
+                fmt::format("{} and {} have no row in common", request.before, request.after));
+  int slower = 0;
+  std::vector<double> ratios;
+  std::string section;
+  for (const ComparedRow& row : result.rows) {
+    if (row.section != section) fmt::print("{}\n", section = row.section);
+    const bool bad = row.after > row.before * (1 + request.threshold / 100);
+    slower += bad;
+    ratios.push_back(row.ratio());
+    fmt::print("  {:<60} {:>10.2f} us {:>10.2f} us {:>7.3f}x{}\n", row.name, row.before, row.after,
+               row.ratio(), bad ? "  SLOWER" : "");
+  }
+  fmt::print(
+      "{} rows, {:.3f}x in geometric mean (above 1: the second file is faster); {} only in the "
+      "first file, {} only in the second\n",
+      result.rows.size(), geometric_mean(ratios), result.only_before, result.only_after);
+  if (slower > 0)
+    throw Error(ErrorCode::internal,
+                fmt::format("bench: {} of {} rows are slower by more than {} %", slower,
+                            result.rows.size(), request.threshold));
+}
+
+void add_compare(CLI::App& bench) {
+  CLI::App* app = bench.add_subcommand("compare", "compare two files of results, row by row");
+  const auto request = std::make_shared<CompareRequest>();
+  app->add_option("before", request->before, "the first file")->required()->type_name("A.json");
+  app->add_option("after", request->after, "the second file")->required()->type_name("B.json");
+  const auto threshold = [request](std::string word) {
+    const std::string given = word;
+    if (word.ends_with('%')) word.pop_back();
+    const auto [end, error] =
+        std::from_chars(word.data(), word.data() + word.size(), request->threshold);
+    if (error != std::errc() || end != word.data() + word.size() || request->threshold < 0)
+      cli::refuse_word("--threshold", "a percentage such as 2%", given);
+  };
+  app->add_option_function<std::string>("--threshold", threshold,
+                                        "a row slower by more fails the command (default 2%)")
+      ->type_name("PERCENT");
+  app->callback([request] { run_compare(*request); });
+}
+
+}  // namespace
+}  // namespace kiln::bench
+
+namespace kiln::cli {
+
+void add_bench_command(CLI::App& program) {
+  CLI::App* bench = program.add_subcommand("bench", "measure kernels and calls on a GPU");
+  bench->require_subcommand(1);
+
+  CLI::App* gemm =
+      bench->add_subcommand("gemm", "kernel times of FP8 GEMMs (docs/benchmarking.md)");
+  const auto gemm_request = std::make_shared<bench::GemmRequest>();
+  bench::add_gemm_options(*gemm, *gemm_request);
+  gemm->callback([gemm_request] { bench::run_gemm_command(*gemm_request); });
+
+  CLI::App* host =
+      bench->add_subcommand("host", "host time of a call, and of the first one in a process");
+  const auto host_request = std::make_shared<bench::HostRequest>();
+  bench::add_host_options(*host, *host_request);
+  host->callback([host_request] { bench::run_host_command(*host_request); });
+
+  bench::add_compare(*bench);
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,192 @@
+#include "cli/bench/cuda_rig.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "arith/parallel.hpp"
+#include "cli/bench/launch_recorder.hpp"
+#include "cli/progress.hpp"
+#include "cli/text.hpp"
+#include "kiln/error.hpp"
+#include "kiln/version.hpp"
+#include "ops/gemm/api.hpp"
+#include "ops/gemm/check.hpp"
+#include "ops/gemm/text.hpp"
+#include "runtime/cuda_backend.hpp"
+#include "runtime/dynamic_library.hpp"
+#include "runtime/jit.hpp"
+#include "runtime/nvrtc.hpp"
+#include "runtime/nvrtc_finder.hpp"
+
+namespace kiln::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+double ms_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+/// The library folders of NVIDIA's wheels below a Python prefix.
+void add_wheels(const fs::path& prefix, std::vector<std::string>& directories) {
+  std::error_code error;
+  for (fs::directory_iterator it(prefix / "lib", error), end; !error && it != end;
+       it.increment(error)) {
+    if (!it->path().filename().string().starts_with("python3")) continue;
+    const fs::path nvidia = it->path() / "site-packages/nvidia";
+    for (const char* wheel : {"cu13/lib", "cuda_cupti/lib", "cublas/lib"}) {
+      std::error_code ignored;
+      if (fs::is_directory(nvidia / wheel, ignored)) directories.push_back(nvidia / wheel);
+    }
+  }
+}
+
+std::string nvrtc_version() {
+  try {
+    auto* nvrtc = dynamic_cast<NvrtcCompiler*>(&cubin_compiler(CompilerKind::nvrtc));
+    return nvrtc ? nvrtc->loaded_version() + " (" + nvrtc->path() + ")" : "unknown";
+  } catch (const Error&) {
+    return "none";
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> nvidia_directories() {
+  std::vector<std::string> directories = nvrtc_directories(settings(), own_library_path());
+  directories.push_back("/usr/local/cuda/extras/CUPTI/lib64");
+  for (const std::string& bin : settings().path) {
+    const fs::path path(bin);
+    if (path.filename() == "bin") add_wheels(path.parent_path(), directories);
+  }
+  add_wheels("/opt/torch/.venv", directories);
+  return directories;
+}
+
+Driver& driver_or_throw(int device) {
+  try {
+    Driver& found = driver();
+    const std::vector<CudaDevice> devices = cuda_devices(found);
+    if (device >= static_cast<int>(devices.size()))
+      throw Error(
+          ErrorCode::no_device,
+          fmt::format("there is no CUDA device {}: the driver shows {}", device, devices.size()));
+    return found;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::no_device) throw;
+    throw Error(ErrorCode::no_device, fmt::format("no CUDA device: {}", error.what()));
+  }
+}
+
+Json run_facts(const Gpu& gpu, Clocks& clocks, CompilerKind compiler) {
+  const BuildInfo build = build_info();
+  return {{"tool", fmt::format("kiln {}", version())},
+          {"commit", build.commit},
+          {"dirty", build.dirty},
+          {"date", utc_now()},
+          {"device", gpu.name()},
+          {"driver", clocks.driver_version()},
+          {"driver_cuda", version_text(gpu.driver().version())},
+          {"nvrtc", nvrtc_version()},
+          {"kernel_compiler", to_string(compiler)}};
+}
+
+CudaRunner::CudaRunner(int device, CompilerKind compiler)
+    : device_(device),
+      options_{.device = {Device::Kind::cuda, device}},
+      backend_(cuda_backend(device, compiler)) {
+  // kiln::gemm goes by the process's settings.
+  if (settings().compiler != compiler)
+    throw Error(ErrorCode::internal, "bench: the compiler was chosen before it was asked for");
+}
+
+std::vector<GemmCandidate> CudaRunner::candidates(const GemmArgs& args) {
+  std::vector<GemmCandidate> all = gemm_candidates(check_gemm(args, options_), backend_.arch());
+  std::erase_if(all, [](const GemmCandidate& candidate) { return !candidate.refused.empty(); });
+  return all;
+}
+
+void CudaRunner::run(const GemmArgs& args, const GemmConfig* config) {
+  if (config) {
+    gemm_with_config(args, *config, options_);
+  } else {
+    gemm(args, options_);
+  }
+}
+
+void CudaRunner::prepare(const std::vector<GemmConfig>& configs) {
+  const i64 count = static_cast<i64>(configs.size());
+  cli::Progress progress("compiling " + cli::counted(count, "kernel"));
+  std::atomic<i64> done = 0;
+  parallel_for(count, 0, [&](i64 i) {
+    const GemmConfig& config = configs[static_cast<std::size_t>(i)];
+    try {
+      // A config that is refused says so in its row.
+      if (!refusal(config)) jit(backend_, source_of(config), kernel_shape(config));
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::no_compiler) throw;
+    }
+    progress.update(++done, count);
+  });
+}
+
+CudaRunner::Compiled CudaRunner::compile(const GemmConfig& config, CompilerKind kind) {
+  Backend& backend = cuda_backend(device_, kind);
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<std::byte> image = backend.compile(source_of(config));
+  const double ms = ms_since(start);
+  return {config, kind, backend.load(image, kernel_shape(config)), ms, image.size()};
+}
+
+void CudaRunner::prepare_each_compiler(const std::vector<GemmConfig>& configs) {
+  // Each compiler is found and opened before anything is timed.
+  for (const CompilerKind kind : {CompilerKind::nvrtc, CompilerKind::nvcc})
+    cuda_backend(device_, kind).toolchain();
+  cuda_backend(device_, CompilerKind::nvrtc).compile(marker_source());
+  const i64 count = static_cast<i64>(configs.size());
+  cli::Progress progress(
+      fmt::format("compiling {} by NVRTC, one after another, and by nvcc, all at "
+                  "once",
+                  cli::counted(count, "kernel")));
+  std::vector<Compiled> nvcc(configs.size());
+  for (const GemmConfig& config : configs)
+    if (!refusal(config)) compiled_.push_back(compile(config, CompilerKind::nvrtc));
+  std::atomic<i64> done = 0;
+  parallel_for(count, 0, [&](i64 i) {
+    const std::size_t at = static_cast<std::size_t>(i);
+    if (!refusal(configs[at])) nvcc[at] = compile(configs[at], CompilerKind::nvcc);
+    progress.update(++done, count);
+  });
+  for (const Compiled& made : nvcc)
+    if (made.kernel) compiled_.push_back(made);
+}
+
+std::vector<CompiledProduct> CudaRunner::by_each_compiler(const GemmArgs& args,
+                                                          const GemmConfig& config) {
+  const RecordedLaunch launch = record_launch(driver(), sizeof(GemmParams),
+                                              [&] { gemm_with_config(args, config, options_); });
+  std::vector<CompiledProduct> products;
+  for (const CompilerKind kind : {CompilerKind::nvrtc, CompilerKind::nvcc}) {
+    const Compiled* made = nullptr;
+    for (const Compiled& c : compiled_)
+      if (c.kind == kind && c.config == config) made = &c;
+    if (!made)
+      throw Error(ErrorCode::internal,
+                  fmt::format("bench: config {} was not compiled ahead", to_string(config)));
+    Backend& backend = cuda_backend(device_, kind);
+    const LoadedKernel* kernel = made->kernel;
+    const int ctas = static_cast<int>(launch.config.gridDimX);
+    products.push_back(
+        {to_string(kind), made->ms, made->bytes, [&backend, kernel, ctas, params = launch.params] {
+           backend.launch(kernel, ctas, params.data(), params.size(), {});
+         }});
+  }
+  return products;
+}
+
+}  // namespace kiln::bench

@@ -1,0 +1,52 @@
+// A GPU to measure on, put together: backend, timer, clocks, baselines, and what they are.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/bench/cuda_timer.hpp"
+#include "cli/bench/gemm_flow.hpp"
+#include "runtime/settings.hpp"
+
+namespace kiln::bench {
+
+/// Where NVIDIA's libraries may lie that the loader does not know: the toolkit, LD_LIBRARY_PATH,
+/// the wheels of every Python on PATH.
+std::vector<std::string> nvidia_directories();
+
+/// The device as every benchmark's JSON describes it.
+Json run_facts(const Gpu& gpu, Clocks& clocks, CompilerKind compiler);
+
+/// Error{no_device} that starts with "no CUDA device: ", whatever is missing.
+Driver& driver_or_throw(int device);
+
+class CudaRunner final : public GemmRunner {
+ public:
+  CudaRunner(int device, CompilerKind compiler);
+
+  Backend& backend() { return backend_; }
+  std::vector<GemmCandidate> candidates(const GemmArgs& args) override;
+  void run(const GemmArgs& args, const GemmConfig* config) override;
+  void prepare(const std::vector<GemmConfig>& configs) override;
+  std::vector<CompiledProduct> by_each_compiler(const GemmArgs& args,
+                                                const GemmConfig& config) override;
+  void prepare_each_compiler(const std::vector<GemmConfig>& configs) override;
+
+ private:
+  struct Compiled {
+    GemmConfig config;
+    CompilerKind kind;
+    const LoadedKernel* kernel = nullptr;
+    double ms = 0;
+    std::size_t bytes = 0;
+  };
+  Compiled compile(const GemmConfig& config, CompilerKind kind);
+
+  const int device_;
+  Options options_;
+  Backend& backend_;
+  std::vector<Compiled> compiled_;
+};
+
+}  // namespace kiln::bench

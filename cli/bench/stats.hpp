@@ -1,0 +1,20 @@
+// Numbers from repeated runs.
+#pragma once
+
+#include <span>
+#include <vector>
+
+namespace kiln::bench {
+
+struct Summary {
+  int runs = 0;
+  double mean = 0, median = 0, min = 0, max = 0;
+};
+
+/// Throws Error{internal} for no values.
+Summary summarise(std::vector<double> values);
+
+/// Of positive numbers; 0 for none.
+double geometric_mean(std::span<const double> values);
+
+}  // namespace kiln::bench

@@ -1,0 +1,264 @@
+// All of `kiln bench gemm` but the GPU: host memory, products by the bit model, a timer that plays
+// given times.
+#include "cli/bench/gemm_flow.hpp"
+
+#include <deque>
+
+#include "kiln/gemm.hpp"
+#include "ops/gemm/check.hpp"
+#include "tests/support/runtime_support.hpp"
+
+namespace kiln::bench {
+namespace {
+
+using testing::HasSubstr;
+
+class PlayedTimer final : public Timer {
+ public:
+  std::string describe() const override { return "played"; }
+  Timing time(std::span<const Subject> subjects, const TimerOptions& options,
+              const std::function<void()>& while_busy) override {
+    Timing timing{.us = {}, .timer = "cupti"};
+    ++calls;
+    for (const Subject& subject : subjects) {
+      started.push_back(subject.name);
+      for (int i = 0; i < 2; ++i) subject.start();
+      double us = 10;
+      if (auto& next = times[subject.name]; !next.empty()) {
+        us = next.front();
+        if (next.size() > 1) next.pop_front();
+      }
+      timing.us.emplace_back(static_cast<std::size_t>(options.runs), us);
+    }
+    while_busy();
+    if (after) after();
+    return timing;
+  }
+  std::map<std::string, std::deque<double>> times;  // of each pass; the last one stays
+  std::vector<std::string> started;
+  std::function<void()> after;
+  int calls = 0;
+};
+
+class FakeClocks final : public Clocks {
+ public:
+  ClockReading read() override { return {.known = true, .sm_mhz = 1700}; }
+  std::string driver_version() override { return "1"; }
+};
+
+/// Computes the product of the row's first row, so that it is nearly right.
+class FakeBaseline final : public Baseline {
+ public:
+  FakeBaseline(std::string name, bool can) : name_(std::move(name)), can_(can) {}
+  const std::string& name() const override { return name_; }
+  bool reads_bf16() const override { return false; }
+  bool same_product() const override { return true; }
+  std::string describe() const override { return "fake"; }
+  std::optional<Subject> prepare(const BaselineOperands& operands, std::string& why_not) override {
+    EXPECT_NE(operands.a, nullptr);
+    EXPECT_NE(operands.workspace, nullptr);
+    EXPECT_EQ(*static_cast<const float*>(operands.one), 1);
+    if (!can_) why_not = "no algorithm";
+    return can_ ? std::optional(Subject{name_, [] {}}) : std::nullopt;
+  }
+
+ private:
+  std::string name_;
+  bool can_;
+};
+
+class ModelRunner final : public GemmRunner {
+ public:
+  std::vector<GemmCandidate> candidates(const GemmArgs& args) override {
+    auto all = gemm_candidates(check_gemm(args, {.device = {Device::Kind::cpu}}), h200());
+    std::erase_if(all, [](const auto& candidate) { return !candidate.refused.empty(); });
+    return all;
+  }
+  void run(const GemmArgs& args, const GemmConfig* config) override {
+    if (refuse_m == args.d.shape[0]) throw Error(refuse_code, "refused for a test");
+    ++runs;
+    with_config += config != nullptr;
+    gemm(args, {.device = {Device::Kind::cpu}});
+    if (wrong_bit) static_cast<u8*>(args.d.data)[0] ^= 1;
+  }
+  void prepare(const std::vector<GemmConfig>& configs) override { prepared = configs; }
+  void prepare_each_compiler(const std::vector<GemmConfig>& configs) override {
+    prepared = configs;
+  }
+  std::vector<CompiledProduct> by_each_compiler(const GemmArgs& args, const GemmConfig&) override {
+    return {{"nvrtc", 150, 1000, [this, args] { run(args, nullptr); }},
+            {"nvcc", 3000, 1100, [this, args] { run(args, nullptr); }}};
+  }
+  int runs = 0, with_config = 0;
+  i64 refuse_m = -1;
+  ErrorCode refuse_code = ErrorCode::unsupported;
+  bool wrong_bit = false;
+  std::vector<GemmConfig> prepared;
+};
+
+class BenchFlow : public RuntimeTest {
+ protected:
+  FlowResult run(const GemmRequest& request, const PeerFile* peers = nullptr) {
+    const RowPlan plan = plan_rows(request, peers);
+    file = std::make_unique<ResultFile>(path("r.json"), Json{{"device", "fake"}});
+    output.clear();
+    return run_gemm_flow(request, plan, peers, {emu_backend(), timer, clocks, baselines}, runner,
+                         *file, [this](const std::string& text) { output += text; });
+  }
+  Json rows(const char* section) { return Json::parse(read_text(path("r.json")))[section]; }
+  static GemmSpec shape(i64 m, i64 n, i64 k) { return {.m = m, .n = n, .k = k}; }
+
+  PlayedTimer timer;
+  FakeClocks clocks;
+  ModelRunner runner;
+  std::vector<std::unique_ptr<Baseline>> baselines;
+  std::unique_ptr<ResultFile> file;
+  std::string output;
+};
+
+TEST_F(BenchFlow, RowsAreMeasuredCheckedAndWritten) {
+  timer.times["kiln"] = {8};
+  GemmRequest request{.shapes = {shape(3, 48, 200), shape(40, 56, 256)}};
+  request.runs = 4;
+  const FlowResult result = run(request);
+  EXPECT_EQ(result.rows, 2);
+  EXPECT_EQ(result.wrong + result.failed, 0);
+  const Json measured = rows("dense_fp8");
+  ASSERT_EQ(measured.size(), 2u);
+  EXPECT_EQ(measured[0]["us"], 8);
+  EXPECT_EQ(measured[0]["check"], "all");  // of three rows
+  EXPECT_EQ(measured[1]["check"], "8 rows");
+  EXPECT_EQ(measured[1]["runs"], 4);
+  EXPECT_EQ(measured[1]["busy_mhz"], 1700);
+  EXPECT_FALSE(measured[1]["config"].get<std::string>().empty());
+  EXPECT_THAT(output, HasSubstr("40x56x256"));
+  EXPECT_EQ(runner.with_config, 0) << "the public call is what is measured";
+  EXPECT_FALSE(runner.prepared.empty());
+}
+
+TEST_F(BenchFlow, EveryTypeOfRowIsRight) {
+  for (const char* c : {"none", "bf16", "fp32", "d"})
+    for (const OutType out : {OutType::bf16, OutType::fp32})
+      for (const ScaleRecipe recipe : {ScaleRecipe::block_128x128, ScaleRecipe::row_1x128}) {
+        GemmRequest request{.shapes = {shape(20, 136, 272)}};
+        request.out = out;
+        request.recipe = recipe;
+        request.c_is_d = c[0] == 'd';
+        if (c[0] == 'b') request.c = Addend::bf16;
+        if (c[0] == 'f') request.c = Addend::fp32;
+        request.check = Check::full;
+        request.scale_layout = ScaleLayout::row_major;
+        const FlowResult result = run(request);
+        EXPECT_EQ(result.rows, 1);
+        EXPECT_EQ(result.wrong, 0) << output;
+      }
+}
+
+TEST_F(BenchFlow, WrongBitsAreFoundBeforeAndAfterTiming) {
+  GemmRequest request{.shapes = {shape(9, 64, 128)}};
+  runner.wrong_bit = true;
+  EXPECT_EQ(run(request).wrong, 1);
+  EXPECT_THAT(output, HasSubstr("WRONG: kiln: D[0, 0] is "));
+  EXPECT_THAT(rows("dense_fp8")[0]["check"].get<std::string>(), HasSubstr("the bit model says"));
+
+  runner.wrong_bit = false;
+  timer.after = [this] { runner.wrong_bit = true; };  // D was right, then something broke it
+  request.c_is_d = true;
+  EXPECT_EQ(run(request).wrong, 1);
+  EXPECT_THAT(output, HasSubstr("WRONG: after timing: 1 elements differ, the first is D[0, 0]"));
+}
+
+TEST_F(BenchFlow, RatiosThatDisagreeAreMeasuredAgain) {
+  baselines.push_back(std::make_unique<FakeBaseline>("cublaslt", true));
+  const PeerFile peers = PeerFile::parse(
+      Json::parse(R"({"dense_fp8": [{"m":4,"n":48,"k":128,"us":12,"vs_cublaslt":1.5},
+                                    {"m":5,"n":48,"k":128,"us":12,"vs_cublaslt":1.5}]})"),
+      "p");
+  // First disturbed, then as the peers' run says: 10 us, and cuBLASLt 18.
+  timer.times["kiln"] = {13, 10};
+  timer.times["cublaslt"] = {18};
+  GemmRequest request;
+  request.against = "p";
+  request.baselines = {"cublaslt"};
+  const FlowResult result = run(request, &peers);
+  EXPECT_EQ(result.rows, 2);
+  const Json measured = rows("dense_fp8");
+  // 12/13 and (18/13)/1.5 agree: nothing to do in the first row.
+  EXPECT_EQ(measured[0]["reruns"], 0);
+  EXPECT_EQ(measured[1]["vs_peer"], 1.2);
+  EXPECT_EQ(measured[1]["vs_peer_corrected"], 1.2);
+
+  timer.times["kiln"] = {10};
+  timer.times["cublaslt"] = {22, 18};
+  timer.calls = 0;
+  run(request, &peers);
+  const Json again = rows("dense_fp8");
+  EXPECT_EQ(again[0]["reruns"], 2);
+  EXPECT_EQ(again[0]["runs"], 90);  // three passes, pooled
+  EXPECT_EQ(again[0]["ratios_disagree"], true);
+  EXPECT_EQ(again[1]["reruns"], 0);
+  EXPECT_EQ(timer.calls, 4);
+  EXPECT_THAT(output, HasSubstr("[2 reruns]  [ratios differ]"));
+  EXPECT_THAT(output, HasSubstr("peer corrected"));
+}
+
+TEST_F(BenchFlow, ABaselineThatCannotSaysWhy) {
+  baselines.push_back(std::make_unique<FakeBaseline>("cublaslt", true));
+  baselines.push_back(std::make_unique<FakeBaseline>("cublaslt_block", false));
+  GemmRequest request{.shapes = {shape(6, 48, 128)}};
+  run(request);
+  EXPECT_THAT(output, HasSubstr("cublaslt_block: no algorithm"));
+  // The first one computes nothing, which does not go unseen either.
+  EXPECT_THAT(output, HasSubstr("cublaslt: its result differs from Kiln's by"));
+  EXPECT_EQ(rows("dense_fp8")[0]["cublaslt_block_note"], "no algorithm");
+}
+
+TEST_F(BenchFlow, CandidatesLayoutsAndCompilers) {
+  GemmRequest request{.shapes = {shape(70, 264, 256)}};
+  request.candidates = 3;
+  run(request);
+  EXPECT_EQ(rows("gemm_candidates").size(), 3u);
+  EXPECT_GT(runner.with_config, 0);
+  EXPECT_EQ(runner.prepared.size(), 4u);
+
+  request.candidates = 0;
+  request.scale_layouts = true;
+  EXPECT_EQ(run(request).wrong, 0) << output;
+  EXPECT_EQ(rows("scale_layouts").size(), 7u);
+  EXPECT_THAT(output, HasSubstr("spread 0.00 %"));
+
+  request.scale_layouts = false;
+  request.both_compilers = true;
+  EXPECT_EQ(run(request).wrong, 0);
+  const Json compilers = rows("compilers");
+  ASSERT_EQ(compilers.size(), 2u);
+  EXPECT_EQ(compilers[1]["compiler"], "nvcc");
+  EXPECT_EQ(compilers[1]["compile_ms"], 3000);
+  EXPECT_THAT(output, HasSubstr("bits equal"));
+}
+
+TEST_F(BenchFlow, OneRowThatFailsDoesNotEndTheRest) {
+  GemmRequest request{.shapes = {shape(4, 48, 128), shape(5, 48, 128), shape(6, 48, 128)}};
+  runner.refuse_m = 5;
+  const FlowResult result = run(request);
+  EXPECT_EQ(result.rows, 2);
+  EXPECT_EQ(result.failed, 1);
+  EXPECT_EQ(rows("dense_fp8")[1]["error"], "refused for a test");
+  // After an error of the driver nothing can be trusted; what there is stays on disk.
+  runner.refuse_code = ErrorCode::driver;
+  expect_error(ErrorCode::driver, {"refused"}, [&] { run(request); });
+  EXPECT_EQ(rows("dense_fp8").size(), 1u);
+}
+
+TEST_F(BenchFlow, AConfigIsTakenOrRefusedByName) {
+  GemmRequest request{.shapes = {shape(70, 264, 256)}};
+  request.config = "tile_m=128,tile_n=64,stages=4,store_strips=1";
+  EXPECT_EQ(run(request).failed, 0) << output;
+  EXPECT_THAT(rows("dense_fp8")[0]["config_full"].get<std::string>(), HasSubstr("tile_n=64"));
+  request.config = "tile_q=1";
+  EXPECT_EQ(run(request).failed, 1);
+  EXPECT_THAT(output, HasSubstr("failed: config: 'tile_q=1'"));
+}
+
+}  // namespace
+}  // namespace kiln::bench
