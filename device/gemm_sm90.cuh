@@ -46,12 +46,14 @@ struct GemmSm90 {
   using Params = typename P::Params;
   static constexpr int kThreads = (P::kMathWarpgroups + 1) * 128;
 
-  // Of 65536 registers the copy threads take what they need, the math threads share the rest.
-  static constexpr int kCopyRegisters = P::kOperandWarps > 1 ? 56 : 40;
-  static constexpr int kMathRegisters = P::kMathWarpgroups == 1 ? 240
-                                        : P::kOperandWarps > 1  ? 224
-                                                                : 232;
-  static_assert(128 * (kCopyRegisters + P::kMathWarpgroups * kMathRegisters) <= 65536);
+  // The copy threads give back what the math threads take. A CTA's pool is what it was launched
+  // with, registers a thread in steps of eight: more than that would be waited for in vain.
+  static constexpr bool kThreadsCopy = P::kOperandWarps > 1;
+  static constexpr int kCopyRegisters = kThreadsCopy ? 56 : 40;
+  static constexpr int kMathRegisters = P::kMathWarpgroups == 1 ? 240 : kThreadsCopy ? 224 : 232;
+  static constexpr int kLaunchRegisters = 65536 / kThreads / 8 * 8;
+  static_assert(128 * (kCopyRegisters + P::kMathWarpgroups * kMathRegisters) <=
+                kThreads * kLaunchRegisters);
 
   struct Stage {
     alignas(1024) u8 a[P::kTileM * 128];
@@ -93,7 +95,6 @@ struct GemmSm90 {
         copy_scales(params, smem, warp % 4);
       }
     }
-    // In a cluster no CTA may leave while its partner can still copy into it or arrive at it.
     if constexpr (P::kClusterSize > 1) ptx::cluster_sync();
   }
 
@@ -118,6 +119,14 @@ struct GemmSm90 {
     StageAt at;
     for (Tile tile; tiles.next(tile);)
       for (int q = 0; q < params.k_blocks; ++q) copy_block(params, smem, tile, q, 0, at);
+    // In a cluster no CTA may leave while its partner can still copy into it or arrive at it: the
+    // last releases of every stage are waited for, the cluster meets after that.
+    if constexpr (P::kClusterSize > 1) {
+      for (int i = 0; i < P::kStages; ++i) {
+        smem.stages.wait_empty(at);
+        at.advance();
+      }
+    }
   }
 
   /// Slots of 32 scales are dealt evenly to the scale warps, a lane has one row of each of its

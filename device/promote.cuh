@@ -50,24 +50,27 @@ struct PromoteByBlock {
 /// B scaled by rows of 128 along K: a scale for every column of the tile.
 template <int kN>
 struct PromoteByRow {
+  struct alignas(8) Columns {
+    float first, second;
+  };
   float a[2];
-  const float* b;
+  const Columns* b;  // of the thread's two columns of every eight: one access each
 
   DEV void load(const float* a_scales, const float* b_scales, int row) {
     a[0] = a_scales[row];
     a[1] = a_scales[row + 8];
-    b = b_scales + ptx::lane_idx() % 4 * 2;
+    b = reinterpret_cast<const Columns*>(b_scales) + ptx::lane_idx() % 4;
   }
 
   DEV void add(float (&sum)[kN / 2], const float (&product)[kN / 2], int) const {
     KILN_UNROLL
     for (int i = 0; i < kN / 2; i += 4) {
-      const float b0 = b[i * 2], b1 = b[i * 2 + 1];
+      const Columns scale = b[i];
       KILN_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int j = i + half * 2;
-        sum[j] = ptx::fma_rn(ptx::mul_rn(a[half], b0), product[j], sum[j]);
-        sum[j + 1] = ptx::fma_rn(ptx::mul_rn(a[half], b1), product[j + 1], sum[j + 1]);
+        sum[j] = ptx::fma_rn(ptx::mul_rn(a[half], scale.first), product[j], sum[j]);
+        sum[j + 1] = ptx::fma_rn(ptx::mul_rn(a[half], scale.second), product[j + 1], sum[j + 1]);
       }
     }
   }

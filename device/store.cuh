@@ -44,10 +44,38 @@ struct ThreadMatrix {
 DEV float widen(float value) { return value; }
 DEV float widen(u16 value) { return ptx::bf16_to_float(value); }
 
-/// sum = fl(C + sum) wherever C exists.
+/// sum = fl(C + sum) where the 64 rows and kN columns all exist and every pair is one access. Loads
+/// go out in batches: one load at a time, as below, is one trip to memory at a time, which made a
+/// weight gradient of K = 1536 two and a half times slower (docs/MEASURED.md).
 template <int kN, class T>
-DEV void add_matrix(float (&sum)[kN / 2], const ThreadMatrix<T>& c, const Fragment& at) {
+DEV void add_whole_tile(float (&sum)[kN / 2], const ThreadMatrix<T>& c, const Fragment& at) {
   using Pair = typename ThreadMatrix<T>::Pair;
+  constexpr int kBatch = gcd_of(kN / 2, 32);  // accumulators
+  KILN_UNROLL
+  for (int first = 0; first < kN / 2; first += kBatch) {
+    Pair pair[kBatch / 2];
+    KILN_UNROLL
+    for (int j = 0; j < kBatch / 2; ++j) {
+      const int i = first + j * 2;
+      pair[j] = *reinterpret_cast<const Pair*>(c.at(at.row + (i & 2) * 4, at.column + i / 4 * 8));
+    }
+    KILN_UNROLL
+    for (int j = 0; j < kBatch / 2; ++j) {
+      float* s = &sum[first + j * 2];
+      s[0] = ptx::add_rn(widen(pair[j].first), s[0]);
+      s[1] = ptx::add_rn(widen(pair[j].second), s[1]);
+    }
+  }
+}
+
+/// sum = fl(C + sum) wherever C exists. The 64 rows start at `first_row`.
+template <int kN, class T>
+DEV void add_matrix(float (&sum)[kN / 2], const ThreadMatrix<T>& c, int first_row,
+                    int first_column) {
+  using Pair = typename ThreadMatrix<T>::Pair;
+  const Fragment at(first_row, first_column);
+  if (c.pairs && first_row + 64 <= c.rows && first_column + kN <= c.columns)
+    return add_whole_tile<kN>(sum, c, at);
   KILN_UNROLL
   for (int i = 0; i < kN / 2; i += 2) {
     const int row = at.row + (i & 2) * 4, column = at.column + i / 4 * 8;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device/ptx.hpp"
+#include "device/tile_grid.hpp"
 
 namespace kiln {
 
@@ -21,26 +22,17 @@ struct Tile {
 template <int kTileM, int kTileN, int kClusterM, int kClusterN>
 class DenseTiles {
  public:
-  struct Params {
-    int clusters_m, clusters_n, band;
-  };
-
-  DEV explicit DenseTiles(const Params& p)
-      : params_(p),
+  DEV explicit DenseTiles(const TileGrid& grid)
+      : grid_(grid),
         rank_(kCluster > 1 ? ptx::cluster_rank() : 0),
         next_(ptx::cta_idx() / kCluster),
         step_(ptx::num_ctas() / kCluster) {}
 
   DEV bool next(Tile& tile) {
-    if (next_ >= params_.clusters_m * params_.clusters_n) return false;
-    const int in_band = params_.band * params_.clusters_n;
-    const int first_m = next_ / in_band * params_.band;
-    const int rows = min_of(params_.band, params_.clusters_m - first_m);
-    const int within = next_ % in_band;
-    const int m = first_m + within % rows;
-    const int n = within / rows;
-    tile.m = (m * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM;
-    tile.n = (n * kClusterN + (kClusterN > 1 ? rank_ : 0)) * kTileN;
+    if (next_ >= grid_.tiles) return false;
+    const TileAt at = tile_at(grid_, next_);
+    tile.m = (at.row * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM;
+    tile.n = (at.column * kClusterN + (kClusterN > 1 ? rank_ : 0)) * kTileN;
     next_ += step_;
     return true;
   }
@@ -48,7 +40,7 @@ class DenseTiles {
  private:
   static constexpr int kCluster = kClusterM * kClusterN;
 
-  const Params params_;
+  const TileGrid& grid_;  // the kernel's parameters
   const int rank_;
   int next_;
   const int step_;

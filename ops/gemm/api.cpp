@@ -73,7 +73,8 @@ Swizzle swizzle_of(int bytes) {
 }
 
 ScaleParams scale_params(const TensorView& t) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0 && t.stride[0] % 4 == 0;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0 &&
+                       (t.shape[0] <= 1 || t.stride[0] % 4 == 0);
   return {.data = static_cast<const float*>(t.data),
           .row_stride = t.stride[0],
           .k_stride = t.stride[1],
@@ -82,7 +83,7 @@ ScaleParams scale_params(const TensorView& t) {
 }
 
 MatrixParams matrix_params(const TensorView& t) {
-  const i64 stride = t.stride[0] * size_of(t.dtype);
+  const i64 stride = t.shape[0] > 1 ? t.stride[0] * size_of(t.dtype) : 0;
   const auto bits = reinterpret_cast<std::uintptr_t>(t.data) | static_cast<std::uintptr_t>(stride);
   return {
       .data = static_cast<u8*>(t.data),
@@ -95,10 +96,10 @@ GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& pla
   const TensorView &a = args.a.values, &b = args.b.values;
   GemmParams p = {};
   if (c.load == CopyPath::tma) {
-    const int a_rows = c.tile_m / (c.multicast == Multicast::a ? 2 : 1);
-    const int b_rows = c.tile_n / (c.multicast == Multicast::b ? 2 : 1);
+    const int a_rows = a_box_rows(c, a.shape[0]), b_rows = b_box_rows(c, b.shape[0]);
     p.a_map = encode(backend, "a", map_of(a, Element::u8, a_rows, kBlockK, Swizzle::b128));
     p.b_map = encode(backend, "b", map_of(b, Element::u8, b_rows, kBlockK, Swizzle::b128));
+    p.load_bytes = load_bytes(c, a.shape[0], b.shape[0]);
   }
   if (c.store == CopyPath::tma)
     p.d_map = encode(backend, "d",
@@ -114,9 +115,7 @@ GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& pla
   p.n = static_cast<int>(b.shape[0]);
   p.k = static_cast<int>(a.shape[1]);
   p.k_blocks = static_cast<int>((a.shape[1] + kBlockK - 1) / kBlockK);
-  p.clusters_m = plan.clusters_m;
-  p.clusters_n = plan.clusters_n;
-  p.band = plan.band;
+  p.grid = TileGrid(plan.clusters_m, plan.clusters_n, plan.band);
   return p;
 }
 

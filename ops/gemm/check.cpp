@@ -107,9 +107,23 @@ Bytes bytes_of(const TensorView& t) {
   return {begin, begin + (last + 1) * size_of(t.dtype)};
 }
 
+/// Two blocks of columns of one row-major matrix: neighbours in every row, and nothing in common.
+bool interleave(const TensorView& x, const TensorView& y, const Bytes& x_bytes,
+                const Bytes& y_bytes) {
+  const auto row = [](const TensorView& t) { return t.shape[1] * size_of(t.dtype); };
+  const i64 stride = x.stride[0] * size_of(x.dtype);
+  if (x.stride[1] != 1 || y.stride[1] != 1 || x.shape[0] <= 1 || y.shape[0] <= 1 ||
+      stride != y.stride[0] * size_of(y.dtype) || row(x) > stride || row(y) > stride)
+    return false;
+  // Where y's rows start in x's: x holds [0, row(x)) of every stride, y [start, start + row(y)).
+  const i64 distance = static_cast<i64>(y_bytes.begin - x_bytes.begin);
+  const i64 start = (distance % stride + stride) % stride;
+  return start >= row(x) && start + row(y) <= stride;
+}
+
 void check_disjoint(const TensorView& d, const char* name, const TensorView& input) {
   const Bytes x = bytes_of(d), y = bytes_of(input);
-  if (x.begin < y.end && y.begin < x.end)
+  if (x.begin < y.end && y.begin < x.end && !interleave(d, input, x, y))
     refuse(fmt::format("d [{:#x}, {:#x}) overlaps {} [{:#x}, {:#x})", x.begin, x.end, name, y.begin,
                        y.end));
 }
@@ -126,9 +140,10 @@ bool same_matrix(const TensorView& x, const TensorView& y) {
 /// would be overwritten (seen on an H200; docs/MEASURED.md).
 bool copy_engine_can_address(const TensorView& t) {
   constexpr i64 kLargestStride = i64{1} << 40;
+  if (reinterpret_cast<std::uintptr_t>(t.data) % 16 != 0) return false;
+  if (t.shape[0] <= 1) return true;  // the stride of a single row addresses nothing
   const i64 stride = t.stride[0] * size_of(t.dtype);
-  return reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0 &&
-         (t.shape[0] <= 1 || (stride % 16 == 0 && stride < kLargestStride));
+  return stride % 16 == 0 && stride < kLargestStride;
 }
 
 void check_recipes(const GemmArgs& args) {

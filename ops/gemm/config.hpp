@@ -2,6 +2,7 @@
 // and every size that follows from a config. CUDA-free: host, device, emulator and tests share it.
 #pragma once
 
+#include "device/tile_grid.hpp"
 #include "device/types.hpp"
 
 namespace kiln {
@@ -82,6 +83,25 @@ constexpr int scale_slots(const GemmConfig& c) {
 constexpr int scale_run_bytes(const GemmConfig& c) { return kScaleRun * scale_slots(c) * 32 * 4; }
 constexpr int operand_bytes(const GemmConfig& c) { return (c.tile_m + c.tile_n) * kBlockK; }
 
+/// Rows of one copy of A or B. In a cluster that shares the operand a CTA copies half of the tile.
+/// Where the matrix has fewer rows than that, only those that exist are asked for: the copy engine
+/// takes its time over rows that it has to fill with zeros (docs/MEASURED.md). What then lies in
+/// the other rows of the tile reaches only rows or columns of D that do not exist.
+constexpr int a_box_rows(const GemmConfig& c, i64 m) {
+  const int rows = c.tile_m / (c.multicast == Multicast::a ? 2 : 1);
+  return m < rows ? align_up(static_cast<int>(m), 8) : rows;
+}
+constexpr int b_box_rows(const GemmConfig& c, i64 n) {
+  const int rows = c.tile_n / (c.multicast == Multicast::b ? 2 : 1);
+  return n < rows ? align_up(static_cast<int>(n), 8) : rows;
+}
+/// What they bring together to a stage.
+constexpr int load_bytes(const GemmConfig& c, i64 m, i64 n) {
+  return (a_box_rows(c, m) * (c.multicast == Multicast::a ? 2 : 1) +
+          b_box_rows(c, n) * (c.multicast == Multicast::b ? 2 : 1)) *
+         kBlockK;
+}
+
 constexpr int out_bytes(const GemmConfig& c) { return c.d == OutType::bf16 ? 2 : 4; }
 /// D is staged in strips of 64 rows, as wide as the widest swizzle that divides the tile's rows.
 constexpr int strip_bytes(const GemmConfig& c) { return gcd_of(c.tile_n * out_bytes(c), 128); }
@@ -120,6 +140,10 @@ constexpr const char* refusal(const GemmConfig& c) {
     return "a math warpgroup owns 64 or 128 rows";
   if (c.tile_n < 16 || c.tile_n % 16 != 0) return "tile_n is a multiple of 16";
   if (c.tile_n > (waves(c) == 1 ? 192 : 128)) return "the accumulators exceed the registers";
+  // Copying is what takes the time then, and the math threads have eight registers less: the widest
+  // tiles spill.
+  if (c.load == CopyPath::plain && (waves(c) > 1 || c.tile_n > 128))
+    return "too large a tile where threads copy the operands";
   if (c.store_strips < 1 || strips_per_warpgroup(c) % c.store_strips != 0)
     return "store_strips divides the strips of a warpgroup";
   if (c.load == CopyPath::plain && c.multicast != Multicast::none)
@@ -149,12 +173,12 @@ struct MatrixParams {
 
 struct GemmParams {
   TensorMap a_map, b_map, d_map;  // unused where the config's copy path is plain
+  int load_bytes;                 // that the copy engine brings for a K block
   ScaleParams a_scales, b_scales;
   MatrixParams a, b, c, d;
   int m, n, k;
   int k_blocks;
-  int clusters_m, clusters_n;  // the grid of cluster tiles
-  int band;                    // rows of that grid which are walked together, for the L2
+  TileGrid grid;  // of cluster tiles, in bands whose operands the L2 holds
 };
 
 }  // namespace kiln

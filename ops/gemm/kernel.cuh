@@ -31,7 +31,7 @@ struct GemmFp8Policy {
   using Walker = DenseTiles<kTileM, kTileN, C.multicast == Multicast::b ? 2 : 1,
                             C.multicast == Multicast::a ? 2 : 1>;
   struct Tiles : Walker {
-    DEV explicit Tiles(const Params& p) : Walker({p.clusters_m, p.clusters_n, p.band}) {}
+    DEV explicit Tiles(const Params& p) : Walker(p.grid) {}
   };
 
   struct NoStaging {};
@@ -53,7 +53,7 @@ struct GemmFp8Policy {
     const int k = k_block * kBlockK;
     if constexpr (kLoadsByTma) {
       if (ptx::elect_one()) {
-        ptx::mbarrier_arrive_expect_tx(full, operand_bytes(C));
+        ptx::mbarrier_arrive_expect_tx(full, p.load_bytes);
         copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.a, k, tile.m);
         copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.b, k, tile.n);
       }
@@ -78,12 +78,13 @@ struct GemmFp8Policy {
                          int first_row, int first_column, bool leader, int barrier) {
     KILN_UNROLL
     for (int wave = 0; wave < kWaves; ++wave) {
-      const Fragment at(first_row + wave * 64, first_column);
+      const int row = first_row + wave * 64;
       if constexpr (C.c != Addend::none) {
         using In = Select<C.c == Addend::bf16, u16, float>;
-        add_matrix<kTileN>(sum[wave], threads_of<In>(p.c, p), at);
+        add_matrix<kTileN>(sum[wave], threads_of<In>(p.c, p), row, first_column);
       }
-      if constexpr (!kStoresByTma) store_by_threads<kTileN>(sum[wave], threads_of<Out>(p.d, p), at);
+      if constexpr (!kStoresByTma)
+        store_by_threads<kTileN>(sum[wave], threads_of<Out>(p.d, p), Fragment(row, first_column));
     }
     if constexpr (kStoresByTma)
       store_by_tma<Out, kTileN>(&p.d_map, staging, sum, first_row, first_column, leader, barrier);

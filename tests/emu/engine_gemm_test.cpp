@@ -75,13 +75,13 @@ class Problem {
     p.c = {c_is_bf16 ? reinterpret_cast<u8*>(c_bf16_.data()) : reinterpret_cast<u8*>(c_.data()),
            d_columns_ * (c_is_bf16 ? 2 : 4), 2};
     p.d = {d_.data(), d_columns_ * out_bytes(config_), out_bytes(config_)};
+    p.load_bytes = operand_bytes(config_);
     p.m = shape_.m;
     p.n = shape_.n;
     p.k = shape_.k;
     p.k_blocks = k_blocks_;
-    p.clusters_m = ceil_div(ceil_div(shape_.m, config_.tile_m), share_b ? 2 : 1);
-    p.clusters_n = ceil_div(ceil_div(shape_.n, config_.tile_n), share_a ? 2 : 1);
-    p.band = 2;
+    p.grid = TileGrid(ceil_div(ceil_div(shape_.m, config_.tile_m), share_b ? 2 : 1),
+                      ceil_div(ceil_div(shape_.n, config_.tile_n), share_a ? 2 : 1), 2);
     return p;
   }
 

@@ -162,36 +162,5 @@ TEST(EmuGemm, NothingOfTheLaunchChangesABit) {
     EXPECT_EQ(run.run(kEmu, {.emu_seed = seed}).value_or(""), "") << "schedule " << seed;
 }
 
-/// Row i of a product alone is row i of the whole.
-TEST(EmuGemm, ARowAloneIsTheRowInAnyBatch) {
-  GemmRun run({.name = "batch", .m = 150, .n = 136, .k = 400, .d = OutType::fp32});
-  const GemmArgs args = run.host_args();
-  gemm(args, {.device = kEmu});
-  std::vector<float> alone(136);
-  for (const i64 row : {0, 1, 63, 64, 127, 128, 149}) {
-    GemmArgs one = args;
-    one.a.values.data = element_address(args.a.values, row, 0);
-    one.a.values.shape[0] = one.a.scales.shape[0] = one.d.shape[0] = 1;
-    one.a.scales.data = element_address(args.a.scales, row, 0);
-    one.d.data = alone.data();
-    gemm(one, {.device = kEmu});
-    for (i64 j = 0; j < 136; ++j)
-      ASSERT_EQ(alone[static_cast<std::size_t>(j)], read_element(args.d, row, j)) << row;
-  }
-}
-
-/// A NaN in row i of A, or in row j of B, is a NaN in exactly row i, or column j, of D.
-TEST(EmuGemm, ANaNStaysInItsRowAndColumn) {
-  GemmRun run({.name = "NaN", .m = 140, .n = 200, .k = 400});
-  const GemmArgs args = run.host_args();
-  constexpr i64 kRow = 77, kColumn = 130;
-  *element_address(args.a.values, kRow, 399) = 0x7F;
-  *element_address(args.b.values, kColumn, 0) = 0xFF;
-  gemm(args, {.device = kEmu});
-  for (i64 i = 0; i < 140; ++i)
-    for (i64 j = 0; j < 200; ++j)
-      ASSERT_EQ(std::isnan(read_element(args.d, i, j)), i == kRow || j == kColumn) << i << "," << j;
-}
-
 }  // namespace
 }  // namespace kiln::test

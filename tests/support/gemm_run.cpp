@@ -159,136 +159,155 @@ GemmArgs GemmRun::host_args() {
   return args;
 }
 
-/// Copies of the six images somewhere: a, a.scales, b, b.scales, c, d.
-class GemmRun::Memory {
- public:
-  explicit Memory(GemmRun& run)
-      : matrices{&run.a_, &run.a_scales_, &run.b_, &run.b_scales_, &run.c_, &run.d_} {}
-  virtual ~Memory() = default;
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
+void GemmRun::call(const GemmArgs& args, const Options& options) const {
+  if (test_.config.empty()) return gemm(args, options);
+  const GemmConfig base{.b_scales = test_.b_recipe == ScaleRecipe::row_1x128
+                                        ? BScales::row_1x128
+                                        : BScales::block_128x128,
+                        .c = test_.c,
+                        .d = test_.d};
+  gemm_with_config(args, parse_gemm_config(test_.config, base), options);
+}
 
-  /// What is at image i now; bytes that the memory does not hold are as they were.
-  virtual std::vector<std::uint8_t> fetch(int i) = 0;
+// ---- memory -------------------------------------------------------------------------------------
 
-  GemmArgs args(GemmRun& run) {
-    GemmArgs args = run.host_args();
-    args.a.values = matrices[0]->view_at(images[0]);
-    args.a.scales = matrices[1]->view_at(images[1]);
-    args.b.values = matrices[2]->view_at(images[2]);
-    args.b.scales = matrices[3]->view_at(images[3]);
-    args.d = matrices[5]->view_at(images[5]);
-    if (args.c) args.c = run.test_.c_is_d ? args.d : matrices[4]->view_at(images[4]);
-    return args;
-  }
+GemmRun::Memory::Memory(GemmRun& run) { take(run); }
 
-  std::array<GuardedMatrix*, 6> matrices;
-  std::array<void*, 6> images = {};
-};
+void GemmRun::Memory::take(GemmRun& run) {
+  run_ = &run;
+  matrices_ = {&run.a_, &run.a_scales_, &run.b_, &run.b_scales_, &run.c_, &run.d_};
+}
+
+GemmArgs GemmRun::Memory::args() {
+  GemmArgs args = run_->host_args();
+  args.a.values = matrix(0).view_at(images_[0]);
+  args.a.scales = matrix(1).view_at(images_[1]);
+  args.b.values = matrix(2).view_at(images_[2]);
+  args.b.scales = matrix(3).view_at(images_[3]);
+  args.d = matrix(kD).view_at(images_[kD]);
+  if (args.c) args.c = run_->test_.c_is_d ? args.d : matrix(4).view_at(images_[4]);
+  return args;
+}
+
+void GemmRun::Memory::hold(GemmRun& run) {
+  settle();
+  take(run);
+  for (std::size_t i = 0; i < kTensors; ++i) write(i);
+  settle();
+}
+
+void GemmRun::Memory::poison() {
+  settle();
+  write(kD);
+  settle();
+}
+
+std::optional<std::string> GemmRun::Memory::compare_d() {
+  settle();
+  if (const auto wrong = run_->expected_.difference(fetch(kD))) return "d: " + *wrong;
+  return {};
+}
+
+std::optional<std::string> GemmRun::Memory::compare() {
+  if (auto wrong = compare_d()) return wrong;
+  constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c"};
+  for (std::size_t i = 0; i < kD; ++i)
+    if (const auto wrong = matrix(i).difference(fetch(i)))
+      return fmt::format("input {} was changed: {}", kNames[i], *wrong);
+  return {};
+}
 
 class GemmRun::DeviceMemory : public Memory {
  public:
-  DeviceMemory(GemmRun& run, const Device& device) : Memory(run), backend(backend_of(device)) {
-    for (std::size_t i = 0; i < images.size(); ++i) {
-      const auto& image = matrices[i]->image();
-      images[i] = backend.allocate(image.size());
-      backend.copy_in(images[i], image.data(), image.size());
+  DeviceMemory(GemmRun& run, const Device& device) : Memory(run), backend_(backend_of(device)) {
+    for (std::size_t i = 0; i < kTensors; ++i) {
+      images_[i] = backend_.allocate(matrix(i).image().size());
+      write(i);
     }
+    settle();
   }
   ~DeviceMemory() override {
-    for (void* image : images) backend.free(image);
-  }
-  std::vector<std::uint8_t> fetch(int i) override {
-    std::vector<std::uint8_t> bytes(matrices[i]->image().size());
-    backend.copy_out(bytes.data(), images[i], bytes.size());
-    return bytes;
+    for (void* image : images_) backend_.free(image);
   }
 
-  Backend& backend;
+ private:
+  void write(std::size_t i) override {
+    const auto& image = matrix(i).image();
+    backend_.copy_in(images_[i], image.data(), image.size());
+  }
+  std::vector<std::uint8_t> fetch(std::size_t i) override {
+    std::vector<std::uint8_t> bytes(matrix(i).image().size());
+    backend_.copy_out(bytes.data(), images_[i], bytes.size());
+    return bytes;
+  }
+  // A stream of a test's own does not wait for copies, which are the default stream's.
+  void settle() override { backend_.synchronize(); }
+
+  Backend& backend_;
 };
 
 /// Host memory whose last page, right after each tensor, cannot be touched.
 class GemmRun::GuardPageMemory : public Memory {
  public:
   explicit GuardPageMemory(GemmRun& run) : Memory(run) {
-    for (std::size_t i = 0; i < images.size(); ++i) {
-      const auto& image = matrices[i]->image();
-      const std::size_t used = kept(i);
-      const std::size_t pages = (used + kPage - 1) / kPage * kPage;
+    for (std::size_t i = 0; i < kTensors; ++i) {
+      const std::size_t pages = (kept(i) + kPage - 1) / kPage * kPage;
       mapped_[i] = pages + kPage;
       start_[i] = static_cast<std::uint8_t*>(
           mmap(nullptr, mapped_[i], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
       if (start_[i] == MAP_FAILED) throw std::bad_alloc();
       mprotect(start_[i] + pages, kPage, PROT_NONE);
-      images[i] = start_[i] + pages - used;
-      std::memcpy(images[i], image.data(), used);
+      images_[i] = start_[i] + pages - kept(i);
+      write(i);
     }
   }
   ~GuardPageMemory() override {
-    for (std::size_t i = 0; i < images.size(); ++i) munmap(start_[i], mapped_[i]);
-  }
-  std::vector<std::uint8_t> fetch(int i) override {
-    std::vector<std::uint8_t> bytes = matrices[i]->image();
-    std::memcpy(bytes.data(), images[i], kept(static_cast<std::size_t>(i)));
-    return bytes;
+    for (std::size_t i = 0; i < kTensors; ++i) munmap(start_[i], mapped_[i]);
   }
 
  private:
   static constexpr std::size_t kPage = 4096;
   /// A multiple of 16, so that addresses keep their alignment up to that.
-  std::size_t kept(std::size_t i) const {
-    return static_cast<std::size_t>((matrices[i]->used_bytes() + 15) / 16 * 16);
+  std::size_t kept(std::size_t i) {
+    return static_cast<std::size_t>((matrix(i).used_bytes() + 15) / 16 * 16);
+  }
+  void write(std::size_t i) override { std::memcpy(images_[i], matrix(i).image().data(), kept(i)); }
+  std::vector<std::uint8_t> fetch(std::size_t i) override {
+    std::vector<std::uint8_t> bytes = matrix(i).image();  // what is not held is as it was
+    std::memcpy(bytes.data(), images_[i], kept(i));
+    return bytes;
   }
 
-  std::array<std::uint8_t*, 6> start_ = {};
-  std::array<std::size_t, 6> mapped_ = {};
+  std::array<std::uint8_t*, kTensors> start_ = {};
+  std::array<std::size_t, kTensors> mapped_ = {};
 };
 
-void GemmRun::start(Memory& memory, const Options& options) {
-  const GemmArgs args = memory.args(*this);
-  if (test_.config.empty()) {
-    gemm(args, options);
-  } else {
-    const GemmConfig base{.b_scales = test_.b_recipe == ScaleRecipe::row_1x128
-                                          ? BScales::row_1x128
-                                          : BScales::block_128x128,
-                          .c = test_.c,
-                          .d = test_.d};
-    gemm_with_config(args, parse_gemm_config(test_.config, base), options);
-  }
-  backend_of(options.device).synchronize();
-}
+// ---- runs ---------------------------------------------------------------------------------------
 
-std::optional<std::string> GemmRun::compare(Memory& memory) {
-  if (const auto wrong = expected_.difference(memory.fetch(5))) return "d: " + *wrong;
-  constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c"};
-  for (int i = 0; i < 5; ++i)
-    if (const auto wrong = memory.matrices[i]->difference(memory.fetch(i)))
-      return fmt::format("input {} was changed: {}", kNames[i], *wrong);
-  return {};
+std::unique_ptr<GemmRun::Memory> GemmRun::place(const Device& device) {
+  return std::make_unique<DeviceMemory>(*this, device);
 }
 
 std::optional<std::string> GemmRun::run(const Device& device, Options options) {
   DeviceMemory memory(*this, device);
   options.device = device;
-  start(memory, options);
-  return compare(memory);
+  call(memory.args(), options);
+  return memory.compare();
 }
 
 std::optional<std::string> GemmRun::run_before_guard_pages(Options options) {
   GuardPageMemory memory(*this);
   options.device = {Device::Kind::emu};
-  start(memory, options);
-  return compare(memory);
+  call(memory.args(), options);
+  return memory.compare();
 }
 
 std::optional<std::string> GemmRun::repeat(const Device& device, int times) {
   DeviceMemory memory(*this, device);
   for (int i = 0; i < times; ++i) {
-    memory.backend.copy_in(memory.images[5], d_.image().data(), d_.image().size());
-    start(memory, {.device = device});
-    if (const auto wrong = expected_.difference(memory.fetch(5)))
-      return fmt::format("run {}: d: {}", i, *wrong);
+    memory.poison();
+    call(memory.args(), {.device = device});
+    if (const auto wrong = memory.compare_d()) return fmt::format("run {}: {}", i, *wrong);
   }
   return {};
 }

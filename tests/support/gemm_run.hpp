@@ -5,7 +5,9 @@
 // afterwards, so that whatever is written by mistake shows too.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +45,8 @@ class GuardedMatrix {
 /// The operands of a case, filled, and the D that the bit model makes of them.
 class GemmRun {
  public:
+  class Memory;
+
   explicit GemmRun(const GemmCase& test);
 
   /// Runs on a backend whose device is `device` and compares all memory. Empty: every bit is right.
@@ -55,19 +59,61 @@ class GemmRun {
   /// Runs `times` more, comparing D on the host each time.
   std::optional<std::string> repeat(const Device& device, int times);
 
+  /// The tensors in a device's memory, for tests that make the calls themselves. This object must
+  /// stay where it is meanwhile.
+  std::unique_ptr<Memory> place(const Device& device);
+
+  /// Calls gemm, with the case's config if it has one.
+  void call(const GemmArgs& args, const Options& options) const;
+
   const GemmCase& test() const { return test_; }
   GemmArgs host_args();
 
  private:
-  class Memory;
   class DeviceMemory;
   class GuardPageMemory;
-  void start(Memory& memory, const Options& options);
-  std::optional<std::string> compare(Memory& memory);
 
   GemmCase test_;
   GuardedMatrix a_, a_scales_, b_, b_scales_, c_, d_;
   GuardedMatrix expected_;
+};
+
+/// Copies of a run's tensors somewhere. What is written is there for every stream when a function
+/// returns, and every function waits for the device before it reads.
+class GemmRun::Memory {
+ public:
+  virtual ~Memory() = default;
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  /// The run's call with addresses of this memory.
+  GemmArgs args();
+
+  /// Holds another run's tensors from now on, of the same types, shapes and layouts.
+  void hold(GemmRun& run);
+
+  /// Makes D what it was before the first call.
+  void poison();
+
+  /// Where D is not what the model says or an input has changed; empty if all is right.
+  std::optional<std::string> compare();
+  std::optional<std::string> compare_d();
+
+ protected:
+  explicit Memory(GemmRun& run);
+  GuardedMatrix& matrix(std::size_t i) { return *matrices_[i]; }
+
+  static constexpr std::size_t kTensors = 6, kD = 5;  // a, a.scales, b, b.scales, c, d
+  std::array<void*, kTensors> images_ = {};
+
+ private:
+  void take(GemmRun& run);
+  virtual void write(std::size_t i) = 0;
+  virtual std::vector<std::uint8_t> fetch(std::size_t i) = 0;
+  virtual void settle() {}
+
+  GemmRun* run_ = nullptr;
+  std::array<GuardedMatrix*, kTensors> matrices_ = {};
 };
 
 /// Runs many cases on all cores at once, each on its own: kernels compile side by side and calls

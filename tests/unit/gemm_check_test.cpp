@@ -31,6 +31,11 @@ class Call {
         static_cast<std::size_t>((rows * columns + 4096) * size_of(dtype)), 0));
     return TensorView::row_major(memory_.back().data() + 64, dtype, rows, columns);
   }
+  /// Memory of this call's.
+  std::uint8_t* room(i64 bytes) {
+    memory_.emplace_back(static_cast<std::size_t>(bytes), 0);
+    return memory_.back().data();
+  }
   void add_c(DType dtype) { args.c = matrix(dtype, kM, kN); }
   std::vector<std::vector<std::uint8_t>> copy() const { return memory_; }
 
@@ -67,21 +72,22 @@ void expect_refused(Call& call, const Spoiled& test) {
   }
 }
 
-std::vector<Spoiled> spoiled_views() {
+/// Every way to spoil a view of a call whose C and D are of a type.
+std::vector<Spoiled> spoiled_views(DType outputs) {
   std::vector<Spoiled> tests;
   struct Named {
     const char* name;
     std::function<TensorView&(Call&)> view;
     DType dtype;
   };
-  static const Named kViews[] = {
+  const Named views[] = {
       {"a", [](Call& c) -> TensorView& { return c.args.a.values; }, DType::e4m3},
       {"a.scales", [](Call& c) -> TensorView& { return c.args.a.scales; }, DType::fp32},
       {"b", [](Call& c) -> TensorView& { return c.args.b.values; }, DType::e4m3},
       {"b.scales", [](Call& c) -> TensorView& { return c.args.b.scales; }, DType::fp32},
-      {"d", [](Call& c) -> TensorView& { return c.args.d; }, DType::bf16},
-      {"c", [](Call& c) -> TensorView& { return *c.args.c; }, DType::bf16}};
-  for (const Named& v : kViews) {
+      {"d", [](Call& c) -> TensorView& { return c.args.d; }, outputs},
+      {"c", [](Call& c) -> TensorView& { return *c.args.c; }, outputs}};
+  for (const Named& v : views) {
     auto add = [&](auto change, const std::string& words) {
       static std::vector<std::unique_ptr<std::string>> kept;
       kept.push_back(std::make_unique<std::string>(words));
@@ -110,14 +116,16 @@ std::vector<Spoiled> spoiled_views() {
 }
 
 TEST(GemmCheck, EveryViewSpoiledInEveryWayIsRefused) {
-  const std::vector<Spoiled> tests = spoiled_views();
-  EXPECT_GT(tests.size(), 70u);
-  for (const Spoiled& test : tests) {
-    Call call;
-    call.add_c(DType::bf16);
-    test.spoil(call);
-    // A changed size of A or B is reported at the view that no longer fits it.
-    expect_refused(call, test);
+  for (const DType outputs : {DType::bf16, DType::fp32}) {
+    const std::vector<Spoiled> tests = spoiled_views(outputs);
+    EXPECT_GT(tests.size(), 70u);
+    for (const Spoiled& test : tests) {
+      Call call(ScaleRecipe::block_128x128, outputs);
+      call.add_c(outputs);
+      test.spoil(call);
+      // A changed size of A or B is reported at the view that no longer fits it.
+      expect_refused(call, test);
+    }
   }
 }
 
@@ -155,29 +163,126 @@ TEST(GemmCheck, RecipesAreATypedPropertyOfTheOperand) {
   expect_refused(unknown, {"unknown", {}, "b.recipe is an unknown recipe"});
 }
 
+// ---- overlaps -----------------------------------------------------------------------------------
+
+struct Input {
+  const char* name;
+  TensorView& (*view)(GemmArgs&);
+};
+constexpr Input kInputs[] = {
+    {"a", [](GemmArgs& args) -> TensorView& { return args.a.values; }},
+    {"a.scales", [](GemmArgs& args) -> TensorView& { return args.a.scales; }},
+    {"b", [](GemmArgs& args) -> TensorView& { return args.b.values; }},
+    {"b.scales", [](GemmArgs& args) -> TensorView& { return args.b.scales; }},
+    {"c", [](GemmArgs& args) -> TensorView& { return *args.c; }}};
+
+std::string overlaps(const Input& input) { return std::string("overlaps ") + input.name; }
+
+/// Bytes from the first element to the end of the last one, of rows.
+i64 span_of(const TensorView& t) {
+  return ((t.shape[0] - 1) * t.stride[0] + t.shape[1]) * size_of(t.dtype);
+}
+
 TEST(GemmCheck, AnOutputThatOverlapsAnInputIsRefused) {
-  struct Overlap {
-    const char* name;
-    std::function<void*(Call&)> input;
-  };
-  const Overlap overlaps[] = {{"a", [](Call& c) { return c.args.a.values.data; }},
-                              {"a.scales", [](Call& c) { return c.args.a.scales.data; }},
-                              {"b", [](Call& c) { return c.args.b.values.data; }},
-                              {"b.scales", [](Call& c) { return c.args.b.scales.data; }},
-                              {"c", [](Call& c) { return c.args.c->data; }}};
-  for (const Overlap& overlap : overlaps)
-    for (const i64 by : {-16, 16}) {
+  for (const Input& input : kInputs)
+    for (const i64 by : {-16, 0, 16}) {
       Call call;
       call.add_c(DType::bf16);
-      call.args.d.data = overlap.input(call);
+      // Where it begins with C it is C, unless its rows are further apart.
+      if (by == 0) call.args.d.stride[0] += 8;
+      call.args.d.data = input.view(call.args).data;
       shift(call.args.d, by);
-      expect_refused(call, {overlap.name, {}, (std::string("overlaps ") + overlap.name).c_str()});
+      expect_refused(call, {input.name, {}, overlaps(input).c_str()});
     }
-  Call other_stride;
-  other_stride.add_c(DType::bf16);
-  other_stride.args.c->stride[0] += 8;
-  other_stride.args.d.data = other_stride.args.c->data;
-  expect_refused(other_stride, {"C with another stride", {}, "overlaps c"});
+}
+
+TEST(GemmCheck, OneElementInCommonIsRefusedAndNeighboursAreAccepted) {
+  for (const Input& input : kInputs)
+    for (const bool d_first : {true, false})
+      for (const i64 padding : {0, 8})
+        for (const bool overlap : {true, false}) {
+          Call call(ScaleRecipe::block_128x128, DType::fp32);
+          call.add_c(DType::fp32);
+          TensorView &d = call.args.d, &view = input.view(call.args);
+          d.stride[0] += padding;
+          d.data = call.room(1 << 17) + (1 << 16);
+          view.data = d.data;
+          const i64 common = overlap ? size_of(view.dtype) : 0;
+          shift(view, d_first ? span_of(d) - common : common - span_of(view));
+          if (overlap) {
+            expect_refused(call, {input.name, {}, overlaps(input).c_str()});
+          } else {
+            EXPECT_NO_THROW(check_gemm(call.args, call.options)) << input.name;
+          }
+        }
+}
+
+/// A call whose D and one input are columns of one matrix of `stride` bytes a row, which begin at
+/// these bytes.
+void put_beside_each_other(Call& call, TensorView& input, i64 stride, i64 d_at, i64 input_at) {
+  std::uint8_t* rows = call.room(1 << 18) + (1 << 16);
+  call.args.d.data = rows + d_at;
+  call.args.d.stride[0] = stride / size_of(call.args.d.dtype);
+  input.data = rows + input_at;
+  input.stride[0] = stride / size_of(input.dtype);
+}
+
+TEST(GemmCheck, ColumnsOfOneMatrixMayBeInputAndOutput) {
+  struct Place {
+    const char* name;
+    i64 stride, d_at, input_at;
+    bool accepted;
+  };
+  for (const Input& input : kInputs)
+    for (const DType type : {DType::bf16, DType::fp32}) {
+      Call usual(ScaleRecipe::block_128x128, type);
+      usual.add_c(DType::bf16);
+      const TensorView& view = input.view(usual.args);
+      const i64 size = size_of(view.dtype), row = view.shape[1] * size;
+      const i64 d_size = size_of(type), d_row = kN * d_size, both = d_row + row;
+      const Place places[] = {
+          {"D and the input fill a row", both, 0, d_row, true},
+          {"the input and D fill a row", both, row, 0, true},
+          {"with gaps", both + 64, 16, d_row + 32, true},
+          {"the input a row further on", both, 0, d_row + both, true},
+          {"the input two rows before", both, 0, d_row - 2 * both, true},
+          {"the last column of D is the input's first", both, 0, d_row - size, false},
+          {"the last column of the input is D's first", both, row - d_size, 0, false},
+          {"the input's last column lies in D's next row", both, 0, d_row + size, false},
+          {"D's last column lies in the input's next row", both, row + d_size, 0, false}};
+      for (const Place& place : places) {
+        Call call(ScaleRecipe::block_128x128, type);
+        call.add_c(DType::bf16);
+        put_beside_each_other(call, input.view(call.args), place.stride, place.d_at,
+                              place.input_at);
+        if (place.accepted) {
+          EXPECT_NO_THROW(check_gemm(call.args, call.options)) << input.name << ": " << place.name;
+        } else {
+          expect_refused(call, {place.name, {}, overlaps(input).c_str()});
+        }
+      }
+      // The same columns with another stride meet somewhere.
+      put_beside_each_other(usual, input.view(usual.args), both, 0, d_row);
+      input.view(usual.args).stride[0] += 8;
+      expect_refused(usual, {"another stride", {}, overlaps(input).c_str()});
+    }
+}
+
+TEST(GemmCheck, ColumnsOfOneMatrixAreReadAndWrittenWhereTheyAre) {
+  for (const Device::Kind kind : {Device::Kind::cpu, Device::Kind::emu}) {
+    Call call;  // A and B are 0: D is C
+    call.add_c(DType::bf16);
+    call.options.device.kind = kind;
+    put_beside_each_other(call, *call.args.c, 2 * kN * 2, 0, kN * 2);
+    for (i64 i = 0; i < kM; ++i)
+      for (i64 j = 0; j < kN; ++j) write_element(*call.args.c, i, j, static_cast<float>(i + j));
+    gemm(call.args, call.options);
+    for (i64 i = 0; i < kM; ++i)
+      for (i64 j = 0; j < kN; ++j) {
+        ASSERT_EQ(read_element(call.args.d, i, j), static_cast<float>(i + j)) << i << ", " << j;
+        ASSERT_EQ(read_element(*call.args.c, i, j), static_cast<float>(i + j)) << i << ", " << j;
+      }
+  }
 }
 
 TEST(GemmCheck, CThatIsExactlyDIsAccepted) {

@@ -1,9 +1,11 @@
-// Planning is pure: the golden table is the planner's behaviour, and a diff of it is the review of
-// a change. KILN_PRINT_PLANS=1 prints it as it is now.
+// Planning is pure: the golden tables are the planner's behaviour, and a diff of them is the review
+// of a change. KILN_PRINT_PLANS=1 prints them as they are now.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <iterator>
+#include <string>
 
 #include "kiln/error.hpp"
 #include "ops/gemm/cases.hpp"
@@ -33,6 +35,62 @@ TEST(GemmPlan, GoldenTable) {
     if (print) fmt::print("    {{{}, {}, {}, \"{}\"}},\n", row.m, row.n, row.k, plan);
     EXPECT_EQ(plan, row.plan) << row.m << "x" << row.n << "x" << row.k;
   }
+}
+
+/// What is not in the table above: other types, copy paths, SM budgets and GPUs.
+struct Variant {
+  const char* name;
+  GemmProblem problem;
+  int sm_count = 132;
+};
+
+constexpr BScales kRow = BScales::row_1x128;
+constexpr CopyPath kPlain = CopyPath::plain;
+const Variant kVariants[] = {
+    {"row_1x128", {.b_scales = kRow}},
+    {"fp32", {.d = OutType::fp32}},
+    {"C bf16", {.c = Addend::bf16}},
+    {"row_1x128, C fp32, fp32", {.b_scales = kRow, .c = Addend::fp32, .d = OutType::fp32}},
+    {"plain load", {.load = kPlain}},
+    {"plain store", {.store = kPlain}},
+    {"row_1x128, fp32, plain",
+     {.b_scales = kRow, .d = OutType::fp32, .load = kPlain, .store = kPlain}},
+    {"1 SM of 132", {.sm_budget = 1}},
+    {"7 SMs of 132", {.sm_budget = 7}},
+    {"64 SMs of 132", {.sm_budget = 64}},
+    {"78 SMs", {}, 78},
+    {"64 SMs of 78, row_1x128, fp32", {.b_scales = kRow, .d = OutType::fp32, .sm_budget = 64}, 78}};
+constexpr GemmShape kVariantShapes[] = {{1, 7168, 2048},    {64, 4096, 7168},   {500, 2112, 7168},
+                                        {4096, 576, 7168},  {4096, 7168, 2048}, {4096, 24576, 1536},
+                                        {8192, 32768, 512}, {1030, 1031, 1029}};
+
+struct GoldenVariant {
+  std::string problem, plan;
+};
+const GoldenVariant kGoldenVariants[] = {
+#include "tests/unit/gemm_plan_golden_types.inc"
+};
+
+TEST(GemmPlan, GoldenTableOfTypes) {
+  const bool print = std::getenv("KILN_PRINT_PLANS") != nullptr;
+  std::size_t next = 0;
+  for (const Variant& variant : kVariants)
+    for (const GemmShape& s : kVariantShapes) {
+      GemmProblem problem = variant.problem;
+      problem.m = s.m, problem.n = s.n, problem.k = s.k;
+      Arch arch = h200();
+      arch.sm_count = variant.sm_count;
+      const std::string name = fmt::format("{}x{}x{}, {}", s.m, s.n, s.k, variant.name);
+      const std::string plan = text_of(plan_gemm(problem, arch));
+      if (print) fmt::print("    {{\"{}\", \"{}\"}},\n", name, plan);
+      ASSERT_TRUE(print || next < std::size(kGoldenVariants)) << "the table ends before " << name;
+      if (next < std::size(kGoldenVariants)) {
+        EXPECT_EQ(name, kGoldenVariants[next].problem);
+        EXPECT_EQ(plan, kGoldenVariants[next].plan) << name;
+      }
+      ++next;
+    }
+  EXPECT_EQ(next, std::size(kGoldenVariants));
 }
 
 std::vector<GemmShape> many_shapes() {
@@ -68,6 +126,28 @@ TEST(GemmPlan, EveryShapeGetsAKernelThatCanRun) {
         const i64 running = plan.ctas / cluster;
         ASSERT_EQ((clusters + running - 1) / running, (clusters + slots - 1) / slots);
       }
+}
+
+/// Nothing is launched for an empty product, but whoever asks for its plan gets one.
+TEST(GemmPlan, EmptyProductsGetAPlan) {
+  for (const i64 m : {0, 1, 1000})
+    for (const i64 n : {0, 1, 1000})
+      for (const i64 k : {0, 1, 1000})
+        for (const int budget : {0, 1, 7})
+          for (const BScales b_scales : {BScales::block_128x128, BScales::row_1x128}) {
+            if (m != 0 && n != 0 && k != 0) continue;
+            const GemmProblem problem{
+                .m = m, .n = n, .k = k, .b_scales = b_scales, .sm_budget = budget};
+            const GemmPlan plan = plan_gemm(problem, h200());
+            EXPECT_EQ(refusal(plan.config), nullptr) << to_string(plan.config);
+            EXPECT_GT(plan.ctas, 0);
+            EXPECT_EQ(plan.ctas % cluster_size(plan.config), 0);
+            EXPECT_GE(plan.band, 1);
+            EXPECT_EQ(plan.clusters_m == 0, m == 0);
+            EXPECT_EQ(plan.clusters_n == 0, n == 0);
+            for (const GemmConfig& config : all_configs(problem))
+              EXPECT_GE(plan_with(config, problem, h200()).band, 1) << to_string(config);
+          }
 }
 
 TEST(GemmPlan, CandidatesComeBestFirstAndRefusalsSayWhy) {
