@@ -7,8 +7,8 @@
 //   * every term is aligned to the largest exponent and cut toward zero at 13 fraction bits
 //   * the exact sum of the cut terms is normalised and cut toward zero to 13 fraction bits
 // Subnormal operands take part at their true value, with the exponent of the smallest normal one. A
-// NaN operand or accumulator gives the NaN 0x7FFFFFFF. What nobody has measured yet is in
-// arith/special_values.hpp, and only there.
+// NaN operand or accumulator gives the NaN 0x7FFFFFFF. The corners (sums of exactly zero, products
+// that are all zero, an infinite accumulator) are in arith/special_values.hpp, and only there.
 //
 // All of it is independent of the thread's rounding and flush modes. Other operand types (BF16:
 // 16 products and 25 bits; TF32: 8 and 25) get their own pair of definition and twin beside this.

@@ -10,6 +10,9 @@ namespace {
 
 bool is_printable(char c) { return c >= 0x20 && c < 0x7F; }
 
+/// In a message: UTF-8 passes; a file name may hold anything else.
+bool is_shown(char c) { return is_printable(c) || (c & 0x80) || c == '\t'; }
+
 /// Three significant digits, and the unit that suits: each is 1000 times the one before.
 template <std::size_t kCount>
 std::string scaled(double value, double step, const char* const (&units)[kCount]) {
@@ -46,10 +49,15 @@ std::string error_line(std::string_view message) {
     if (c == '\n') {
       text += "\n  ";
     } else {
-      // UTF-8 passes; a file name may hold anything else.
-      text += is_printable(c) || (c & 0x80) || c == '\t' ? c : '?';
+      text += is_shown(c) ? c : '?';
     }
   }
+  return text + "\n";
+}
+
+std::string warning_line(std::string_view message) {
+  std::string text = "kiln: warning: ";
+  for (const char c : message) text += is_shown(c) ? c : c == '\n' ? ' ' : '?';
   return text + "\n";
 }
 

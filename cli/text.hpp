@@ -14,6 +14,9 @@ namespace kiln::cli {
 /// indented.
 std::string error_line(std::string_view message);
 
+/// "kiln: warning: ..." and a newline; a message of several lines becomes one.
+std::string warning_line(std::string_view message);
+
 /// Text from a file, in quotes and short, with everything that a terminal might obey escaped.
 std::string in_quotes(std::string_view text);
 

@@ -149,6 +149,7 @@ class CudaBackend final : public Backend {
     CUdeviceptr data = 0;
     // A size of 0 is an error to the driver.
     driver_.check(cuda_.cuMemAlloc(&data, bytes ? bytes : 1), "cuMemAlloc");
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the driver's addresses are integers
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(data));
   }
   void free(void* data) noexcept override {

@@ -15,7 +15,7 @@ cu::Functions resolve(const DynamicLibrary& library) {
   std::string missing;
 #define KILN_RESOLVE(member, name, parameters)                                           \
   functions.member = reinterpret_cast<decltype(functions.member)>(library.symbol(name)); \
-  if (!functions.member) missing += std::string(" ") + name;
+  if (!functions.member) missing += std::string(" ") + (name);
   {
     using namespace cu;
     KILN_DRIVER_FUNCTIONS(KILN_RESOLVE)

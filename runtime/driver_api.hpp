@@ -112,6 +112,7 @@ inline constexpr int CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0;
   F(cuMemsetD8, "cuMemsetD8_v2", (CUdeviceptr data, unsigned char value, std::size_t count))
 
 struct Functions {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): names and parameter lists, no expressions
 #define KILN_MEMBER(member, symbol, parameters) CUresult(*member) parameters;
   KILN_DRIVER_FUNCTIONS(KILN_MEMBER)
 #undef KILN_MEMBER

@@ -16,7 +16,8 @@
 namespace kiln {
 namespace {
 
-/// The component that look() describes, or else what is missing and what that costs.
+/// The component that look() describes, or else what is missing and, where the error does not say
+/// so itself, what that costs.
 template <class Look>
 Component component(const char* cost, Look&& look) {
   try {
@@ -24,7 +25,7 @@ Component component(const char* cost, Look&& look) {
     found.present = true;
     return found;
   } catch (const std::exception& error) {
-    return {false, "", "", std::string(error.what()) + " -- " + cost};
+    return {false, "", "", std::string(error.what()) + (*cost ? " -- " : "") + cost};
   }
 }
 
@@ -49,9 +50,10 @@ void add_devices(EnvironmentInfo& info) {
         });
     if (!usable)
       info.no_device =
-          "no GPU of compute capability 9.0 (Hopper) -- kernels run in the emulator only";
+          "no GPU is of compute capability 9.0 (Hopper): kernels run on Device::emu and "
+          "Device::cpu";
   } catch (const std::exception& error) {
-    info.no_device = std::string(error.what()) + " -- kernels run in the emulator only";
+    info.no_device = info.driver.present ? error.what() : "no driver to reach one with";
   }
 }
 
@@ -70,9 +72,10 @@ EnvironmentInfo environment_info() {
   info.build = embedded_sources_digest();
   const Settings settings = settings_or_defaults(info.warnings);
   info.compiler = settings.compiler;
-  info.driver = component("kernels run in the emulator only", [] {
+  const auto find_driver = [] {
     return Component{true, version_text(driver().version()), driver().path(), ""};
-  });
+  };
+  info.driver = component("", find_driver);
   add_devices(info);
   const int driver_version = driver_version_if_present();
   info.nvrtc = component("kernels for a GPU cannot be compiled", [&] {

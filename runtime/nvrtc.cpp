@@ -14,9 +14,6 @@ const std::vector<std::string> kFlags = {"-std=c++20", "--gpu-architecture=sm_90
                                          "-default-device", "-fmad=false",
                                          "-modify-stack-limit=false"};
 
-// The oldest version that Kiln promises to work with, as DeepGEMM does; older ones are untested.
-constexpr int kLeastMajor = 12, kLeastMinor = 3;
-
 /// Destroys a program at the end of a scope.
 struct Program {
   const NvrtcApi& api;
@@ -90,10 +87,8 @@ const NvrtcApi& NvrtcCompiler::api() {
   int major = 0, minor = 0;
   check(api, api.nvrtcVersion(&major, &minor), "nvrtcVersion");
   const std::string version = std::to_string(major) + "." + std::to_string(minor);
-  if (major < kLeastMajor || (major == kLeastMajor && minor < kLeastMinor))
-    throw Error(ErrorCode::no_compiler, file().path + " is NVRTC " + version +
-                                            ", wanted at least " + std::to_string(kLeastMajor) +
-                                            "." + std::to_string(kLeastMinor));
+  if (const std::string reason = nvrtc_too_old(file().path, major, minor); !reason.empty())
+    throw Error(ErrorCode::no_compiler, reason);
   check_driver_accepts(file().path, major, search_.driver_version);
   // NVRTC opens its builtins by a bare name, which finds the one opened here: the one beside it.
   const std::string directory = file().path.substr(0, file().path.rfind('/'));

@@ -34,22 +34,50 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# NVRTC compiles the kernels for a GPU. Where no CUDA toolkit has it, a wheel does; without network
-# the tests that need it are skipped and say so.
+# CUDA's major version that the driver takes: 12 where nvidia-smi says so, else the newest.
+cuda_major() {
+  local said
+  said=$(nvidia-smi 2>/dev/null) || true
+  if [[ $said =~ CUDA[A-Za-z\ ]*Version:\ 12\. ]]; then echo 12; else echo 13; fi
+}
+
+# usable_nvrtc DIRECTORY MAJOR: whether there is an NVRTC that Kiln and a driver of CUDA MAJOR take.
+# The name of the second library beside it carries the full version; Kiln wants 12.3 or later.
+usable_nvrtc() {
+  { [ "$2" -ge 13 ] && [ -e "$1/libnvrtc.so.13" ]; } ||
+    { [ -e "$1/libnvrtc.so.12" ] && compgen -G "$1/libnvrtc-builtins.so.12.[3-9]" >/dev/null; }
+}
+
+# NVRTC compiles the kernels for a GPU. Where no CUDA toolkit has one that fits, a wheel does; without
+# network the tests that need it are skipped and say so. Sets `nvrtc_wheel` to the wheel's library.
+nvrtc_wheel=
 install_nvrtc() {
-  local found
-  for found in "${KILN_NVRTC:-}" "${CUDA_HOME:-/usr/local/cuda}"/lib64/libnvrtc.so.1[23] \
-    /usr/local/cuda/lib64/libnvrtc.so.1[23] /usr/lib/x86_64-linux-gnu/libnvrtc.so.1[23]; do
-    [ -e "$found" ] && return
+  local directory major package
+  major=$(cuda_major)
+  [ -n "${KILN_NVRTC:-}" ] && return
+  for directory in "${CUDA_HOME:-/usr/local/cuda}/lib64" /usr/local/cuda/lib64 /usr/lib/x86_64-linux-gnu; do
+    usable_nvrtc "$directory" "$major" && return
   done
-  if [ ! -e .venv/bin/python3 ]; then
-    say "Making .venv for NVRTC's wheel (this machine has no CUDA toolkit)"
-    python3 -m venv .venv
-  fi
-  export VIRTUAL_ENV=$root/.venv
-  compgen -G ".venv/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[23]" >/dev/null && return
-  .venv/bin/python3 -m pip install -q --disable-pip-version-check "nvidia-cuda-nvrtc>=13,<14" ||
+  find_nvrtc_wheel "$major" && return
+  say "Installing NVRTC's wheel into .venv (no CUDA toolkit here has one that fits)"
+  package="nvidia-cuda-nvrtc>=13,<14"
+  [ "$major" -ge 13 ] || package="nvidia-cuda-nvrtc-cu12>=12.3"
+  [ -e .venv/bin/python3 ] || python3 -m venv .venv
+  if ! .venv/bin/python3 -m pip install -q --disable-pip-version-check "$package" ||
+    ! find_nvrtc_wheel "$major"; then
     echo "NVRTC could not be installed: kernels for a GPU cannot be compiled here" >&2
+  fi
+}
+
+find_nvrtc_wheel() {
+  local directory
+  for directory in .venv/lib/python3*/site-packages/nvidia/{cu13,cuda_nvrtc}/lib; do
+    usable_nvrtc "$directory" "$1" || continue
+    export VIRTUAL_ENV=$root/.venv
+    nvrtc_wheel=$(printf '%s\n' "$root/$directory"/libnvrtc.so.1[23])
+    return 0
+  done
+  return 1
 }
 
 # build PRESET TARGETS...: configures once and builds.
@@ -59,7 +87,40 @@ build() {
   say "Building ($preset)"
   local launcher=()
   command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-  cmake --preset "$preset" "${launcher[@]}" >/dev/null
+  cmake --preset "$preset" "${launcher[@]}" >/dev/null || return
   cmake --build --preset "$preset" --parallel "$(nproc)" ${1:+--target "$@"} |
     awk '/warning|error|FAILED/ || NR % 25 == 0'
 }
+
+# What has passed and failed so far: tests, and steps that count as one.
+passed=0 failed=0
+
+# check NAME COMMAND...: a step that passes or fails as one.
+check() {
+  local name=$1
+  shift
+  say "$name"
+  if "$@"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $name"
+    return 1
+  fi
+}
+
+# run_tests PROGRAM ARGUMENTS...: adds GoogleTest's totals. A program that dies before its summary
+# counts as one failure.
+run_tests() {
+  local log p f
+  log=$(mktemp)
+  "$@" --gtest_brief=1 2>&1 | tee "$log" || true
+  p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
+  f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
+  rm -f "$log"
+  passed=$((passed + ${p:-0}))
+  failed=$((failed + ${f:-0}))
+  [ -n "$p" ] || failed=$((failed + 1))
+}
+
+print_totals() { printf '\n%d passed, %d failed\n' "$passed" "$failed"; }

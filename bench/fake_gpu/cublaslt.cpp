@@ -1,16 +1,26 @@
 // libcublasLt.so.13: computes in double what it is asked, from the layouts that cuBLASLt documents,
 // and checks that it is asked the way it wants. Two kernels a matmul, like a split along K.
+// KILN_FAKE_CUBLASLT = fault (the driver fails afterwards), status (a matmul is refused) or nan.
 #include <cublasLt.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "arith/codecs.hpp"
 #include "fake_gpu.hpp"
+#include "stub_driver.hpp"
 
 #define FAKE extern "C" __attribute__((visibility("default")))
 
+extern "C" kiln::StubState kiln_stub_state;
+
 namespace {
+
+std::string mode() {
+  const char* value = std::getenv("KILN_FAKE_CUBLASLT");
+  return value ? value : "";
+}
 
 struct Layout {
   cudaDataType type;
@@ -118,16 +128,16 @@ FAKE cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreferenc
   std::memcpy(reinterpret_cast<size_t*>(preference), value, size);
   return CUBLAS_STATUS_SUCCESS;
 }
-FAKE cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
-                                                   cublasLtMatrixLayout_t, cublasLtMatrixLayout_t b,
-                                                   cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                                   cublasLtMatmulPreference_t preference, int asked,
-                                                   cublasLtMatmulHeuristicResult_t results[],
-                                                   int* count) {
+FAKE cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
+    cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+    cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t preference,
+    int asked, cublasLtMatmulHeuristicResult_t results[], int* count) {
   if (asked != 1 || *reinterpret_cast<size_t*>(preference) == 0) return CUBLAS_STATUS_INVALID_VALUE;
   const Matmul& m = *reinterpret_cast<Matmul*>(desc);
-  // As if a single row were too few for block scales.
-  if (m.b_mode != 0 && reinterpret_cast<Layout*>(b)->columns == 1) {
+  // Block scales want multiples of 4, and here more than four rows.
+  const uint64_t rows = reinterpret_cast<Layout*>(b)->columns;
+  if (m.b_mode != 0 &&
+      (rows % 4 != 0 || rows <= 4 || reinterpret_cast<Layout*>(a)->columns % 4 != 0)) {
     *count = 0;
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
@@ -151,10 +161,15 @@ FAKE cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, 
       algorithm->data[0] != 42 || !workspace || workspace_bytes == 0 ||
       *static_cast<const float*>(alpha) != 1)
     return CUBLAS_STATUS_INVALID_VALUE;
+  if (mode() == "status") return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (mode() == "fault") {
+    kiln_stub_state.failing_call = "cuCtxSynchronize";
+    kiln_stub_state.error = 700;
+  }
   const float add = *static_cast<const float*>(beta);
   for (uint64_t i = 0; i < ld.rows; ++i)
     for (uint64_t j = 0; j < ld.columns; ++j) {
-      double sum = add == 0 ? 0 : add * element(ld, c, i, j);
+      double sum = mode() == "nan" ? NAN : add == 0 ? 0 : add * element(ld, c, i, j);
       for (uint64_t k = 0; k < la.rows; ++k)
         sum += static_cast<double>(element(la, a, k, i)) *
                scale(m.a_mode, m.a_scale, k, i, la.rows, la.columns) * element(lb, b, k, j) *

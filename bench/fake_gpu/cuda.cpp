@@ -12,6 +12,7 @@ using namespace kiln::cu;
 
 #define FAKE extern "C" __attribute__((visibility("default")))
 
+extern "C" CUresult kiln_stub_name(char* name, int size, CUdevice device);
 extern "C" CUresult kiln_stub_launch(const CUlaunchConfig*, CUfunction, void**, void**);
 
 namespace kiln::fake {
@@ -42,22 +43,24 @@ TensorView scales_of(const ScaleParams& s, i64 k_blocks) {
   return {const_cast<float*>(s.data), DType::fp32, {s.rows, k_blocks}, {s.row_stride, s.k_stride}};
 }
 
-TensorView matrix_of(const MatrixParams& matrix, i64 rows, i64 columns, i64 size, DType type) {
-  return {matrix.data, type, {rows, columns}, {matrix.row_stride / size, 1}};
-}
+/// A module, and its function: what the kernel's parameter does not say.
+struct Types {
+  DType c = DType::fp32, d = DType::bf16;
+};
 
-/// Computes what the kernel would, from its parameter; D and C are dense.
-void compute(const GemmParams& p) {
-  const i64 d_size = p.d.row_stride / p.n, c_size = p.c.row_stride / p.n;
+/// Computes what the kernel would, from its parameter; matrices are dense.
+void compute(const GemmParams& p, const Types& types) {
   GemmArgs args;
-  args.a = {matrix_of(p.a, p.m, p.k, 1, DType::e4m3), scales_of(p.a_scales, p.k_blocks),
-            ScaleRecipe::row_1x128};
-  args.b = {matrix_of(p.b, p.n, p.k, 1, DType::e4m3), scales_of(p.b_scales, p.k_blocks),
+  args.a = {TensorView::row_major(p.a.data, DType::e4m3, p.m, p.k),
+            scales_of(p.a_scales, p.k_blocks), ScaleRecipe::row_1x128};
+  args.b = {TensorView::row_major(p.b.data, DType::e4m3, p.n, p.k),
+            scales_of(p.b_scales, p.k_blocks),
             p.b_scales.rows == p.n ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128};
-  args.d = matrix_of(p.d, p.m, p.n, d_size, d_size == 2 ? DType::bf16 : DType::fp32);
-  if (p.c.data) args.c = matrix_of(p.c, p.m, p.n, c_size, c_size == 2 ? DType::bf16 : DType::fp32);
+  args.d = TensorView::row_major(p.d.data, types.d, p.m, p.n);
+  if (p.c.data) args.c = TensorView::row_major(p.c.data, types.c, p.m, p.n);
   gemm_model(args);
-  if (!fake::switched("KILN_FAKE_WRONG").empty()) p.d.data[0] ^= 1;
+  static const bool wrong = !fake::switched("KILN_FAKE_WRONG").empty();
+  if (wrong) p.d.data[0] ^= 1;
 }
 
 }  // namespace
@@ -69,17 +72,38 @@ FAKE CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function
     gpu().run("kernel", block == 32 ? 1.5 : 95, grid, block);
     return CUDA_SUCCESS;
   }
-  if (fake::switched("KILN_FAKE_COMPUTE") == "0")
-    return kiln_stub_launch(config, function, params, extra);
-  if (!fake::switched("KILN_FAKE_LAUNCH_ERROR").empty()) return 700;
+  // Read once: bench/host counts this function's time as a launch's.
+  static const bool computes = fake::switched("KILN_FAKE_COMPUTE") != "0";
+  static const bool refuses = !fake::switched("KILN_FAKE_LAUNCH_ERROR").empty();
+  if (!computes) return kiln_stub_launch(config, function, params, extra);
+  if (refuses) return 700;
   GemmParams p;
   std::memcpy(&p, params[0], sizeof p);
-  compute(p);
+  compute(p, *reinterpret_cast<const Types*>(function));
   const double flops = 2.0 * p.m * p.n * p.k;
   gpu().run("kernel", 10 + flops / 1.3e9, grid, block);
   return CUDA_SUCCESS;
 }
 
+/// An image is the source of its kernel (nvcc.sh).
+FAKE CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+  const std::string source = static_cast<const char*>(image);
+  auto* types = new Types;
+  if (source.find("Addend::bf16") != std::string::npos) types->c = DType::bf16;
+  if (source.find("OutType::fp32") != std::string::npos) types->d = DType::fp32;
+  *module = reinterpret_cast<CUmodule>(types);
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char*) {
+  *function = reinterpret_cast<CUfunction>(module);
+  return CUDA_SUCCESS;
+}
+FAKE CUresult cuDeviceGetName(char* name, int size, CUdevice device) {
+  const std::string other = fake::switched("KILN_FAKE_NAME");
+  if (other.empty()) return kiln_stub_name(name, size, device);
+  std::strncpy(name, other.c_str(), static_cast<std::size_t>(size));
+  return CUDA_SUCCESS;
+}
 FAKE CUresult cuMemsetD8_v2(CUdeviceptr data, unsigned char value, std::size_t count) {
   std::memset(reinterpret_cast<void*>(data), value, count);
   return CUDA_SUCCESS;

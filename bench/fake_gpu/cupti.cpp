@@ -1,9 +1,19 @@
 // libcupti.so.13: delivers the fake GPU's kernels as records, in buffers, like CUPTI.
-// KILN_FAKE_CUPTI = refuse (another profiler is there) or lose (drops a record).
+// KILN_FAKE_CUPTI is what goes wrong:
+//   refuse      another profiler is there
+//   lose        a record of every delivery is dropped
+//   lose-twice  the same, of two deliveries
+//   hold        the last records of a delivery come two flushes later
+//   forced      nothing comes without force
+//   fail        flushing fails
 #include <cuda.h>
 #include <cupti.h>
 
 #include <cstring>
+#include <deque>
+#include <iterator>
+#include <span>
+#include <utility>
 
 #include "fake_gpu.hpp"
 
@@ -16,6 +26,36 @@ CUpti_BuffersCallbackCompleteFunc complete = nullptr;
 std::string mode() {
   const char* value = std::getenv("KILN_FAKE_CUPTI");
   return value ? value : "";
+}
+
+using kiln::fake::Kernel;
+constexpr int kLost = 5, kHeld = 4;
+
+/// Fills buffers with the records of kernels, one after another.
+CUptiResult deliver(std::span<const Kernel> kernels) {
+  // Names live, where they are, as long as CUPTI does.
+  static std::deque<std::string>& names = *new std::deque<std::string>;
+  while (!kernels.empty()) {
+    uint8_t* buffer = nullptr;
+    std::size_t size = 0, most = 0, used = 0;
+    request(&buffer, &size, &most);
+    if (!buffer || size < sizeof(Record)) return CUPTI_ERROR_OUT_OF_MEMORY;
+    for (; !kernels.empty() && used + sizeof(Record) <= size; used += sizeof(Record)) {
+      const Kernel& kernel = kernels.front();
+      Record record;
+      std::memset(&record, 0, sizeof record);
+      record.kind = CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL;
+      record.start = kernel.start;
+      record.end = kernel.end;
+      record.gridX = kernel.grid;
+      record.blockX = kernel.block;
+      record.name = names.emplace_back(kernel.name).c_str();
+      std::memcpy(buffer + used, &record, sizeof record);
+      kernels = kernels.subspan(1);
+    }
+    complete(nullptr, 0, buffer, size, used);
+  }
+  return CUPTI_SUCCESS;
 }
 }  // namespace
 
@@ -36,35 +76,26 @@ FAKE CUptiResult CUPTIAPI cuptiActivityDisable(CUpti_ActivityKind) {
   return CUPTI_SUCCESS;
 }
 FAKE CUptiResult CUPTIAPI cuptiActivityFlushAll(uint32_t flag) {
-  if (flag != CUPTI_ACTIVITY_FLAG_FLUSH_FORCED) return CUPTI_SUCCESS;
-  auto& kernels = kiln::fake::kiln_fake_gpu()->kernels;
-  // Names live as long as CUPTI does.
-  static std::vector<std::string>& names = *new std::vector<std::string>;
-  names.reserve(1 << 16);
-  std::size_t next = 0;
-  while (next < kernels.size()) {
-    uint8_t* buffer = nullptr;
-    std::size_t size = 0, most = 0, used = 0;
-    request(&buffer, &size, &most);
-    if (!buffer || size < sizeof(Record)) return CUPTI_ERROR_OUT_OF_MEMORY;
-    for (; next < kernels.size() && used + sizeof(Record) <= size; ++next) {
-      if (mode() == "lose" && next == 5) continue;
-      names.push_back(kernels[next].name);
-      Record record;
-      std::memset(&record, 0, sizeof record);
-      record.kind = CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL;
-      record.start = kernels[next].start;
-      record.end = kernels[next].end;
-      record.gridX = kernels[next].grid;
-      record.blockX = kernels[next].block;
-      record.name = names.back().c_str();
-      std::memcpy(buffer + used, &record, sizeof record);
-      used += sizeof record;
-    }
-    complete(nullptr, 0, buffer, size, used);
+  if (mode() == "fail") return CUPTI_ERROR_UNKNOWN;
+  if (mode() == "forced" && flag != CUPTI_ACTIVITY_FLAG_FLUSH_FORCED) return CUPTI_SUCCESS;
+  static std::vector<Kernel>& held = *new std::vector<Kernel>;
+  static int flushes_to_hold = 0;
+  if (!held.empty()) {
+    if (--flushes_to_hold > 0) return CUPTI_SUCCESS;
+    return deliver(std::exchange(held, {}));
   }
-  kernels.clear();
-  return CUPTI_SUCCESS;
+  std::vector<Kernel> kernels = std::exchange(kiln::fake::kiln_fake_gpu()->kernels, {});
+  static int losses = 0;
+  if (std::ssize(kernels) > kLost && (mode() == "lose" || (mode() == "lose-twice" && losses < 2))) {
+    kernels.erase(kernels.begin() + kLost);
+    ++losses;
+  }
+  if (std::ssize(kernels) > kHeld && mode() == "hold") {
+    held.assign(kernels.end() - kHeld, kernels.end());
+    kernels.resize(kernels.size() - kHeld);
+    flushes_to_hold = 2;
+  }
+  return deliver(kernels);
 }
 FAKE CUptiResult CUPTIAPI cuptiActivityGetNextRecord(uint8_t* buffer, size_t valid,
                                                      CUpti_Activity** record) {

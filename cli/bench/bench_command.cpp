@@ -35,7 +35,9 @@ Json read_results(const std::string& path) {
 void run_compare(const CompareRequest& request) {
   const Comparison result = compare(read_results(request.before), read_results(request.after));
   for (const std::string& difference : result.differences) fmt::print("note: {}\n", difference);
-  if (result.rows.empty())
+  for (const std::string& row : result.skipped) fmt::print("note: not compared: {}\n", row);
+  for (const std::string& row : result.bad) fmt::print("BAD: {}\n", row);
+  if (result.rows.empty() && result.skipped.empty() && result.bad.empty())
     throw Error(ErrorCode::io,
                 fmt::format("{} and {} have no row in common", request.before, request.after));
   int slower = 0;
@@ -53,10 +55,14 @@ void run_compare(const CompareRequest& request) {
       "{} rows, {:.3f}x in geometric mean (above 1: the second file is faster); {} only in the "
       "first file, {} only in the second\n",
       result.rows.size(), geometric_mean(ratios), result.only_before, result.only_after);
+  std::string complaint;
   if (slower > 0)
-    throw Error(ErrorCode::internal,
-                fmt::format("bench: {} of {} rows are slower by more than {} %", slower,
-                            result.rows.size(), request.threshold));
+    complaint = fmt::format("{} of {} rows are slower by more than {} %", slower,
+                            result.rows.size(), request.threshold);
+  if (!result.bad.empty())
+    complaint += fmt::format("{}{} rows of the second file failed or are wrong",
+                             complaint.empty() ? "" : "; ", result.bad.size());
+  if (!complaint.empty()) throw Error(ErrorCode::internal, "bench: " + complaint);
 }
 
 void add_compare(CLI::App& bench) {
@@ -73,7 +79,8 @@ void add_compare(CLI::App& bench) {
       cli::refuse_word("--threshold", "a percentage such as 2%", given);
   };
   app->add_option_function<std::string>("--threshold", threshold,
-                                        "a row slower by more fails the command (default 2%)")
+                                        "a row slower by more fails the command (default 2%), as "
+                                        "does one that is wrong or failed in the second file")
       ->type_name("PERCENT");
   app->callback([request] { run_compare(*request); });
 }

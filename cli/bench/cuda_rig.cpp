@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "arith/parallel.hpp"
 #include "cli/bench/launch_recorder.hpp"
@@ -32,20 +34,6 @@ double ms_since(std::chrono::steady_clock::time_point start) {
       .count();
 }
 
-/// The library folders of NVIDIA's wheels below a Python prefix.
-void add_wheels(const fs::path& prefix, std::vector<std::string>& directories) {
-  std::error_code error;
-  for (fs::directory_iterator it(prefix / "lib", error), end; !error && it != end;
-       it.increment(error)) {
-    if (!it->path().filename().string().starts_with("python3")) continue;
-    const fs::path nvidia = it->path() / "site-packages/nvidia";
-    for (const char* wheel : {"cu13/lib", "cuda_cupti/lib", "cublas/lib"}) {
-      std::error_code ignored;
-      if (fs::is_directory(nvidia / wheel, ignored)) directories.push_back(nvidia / wheel);
-    }
-  }
-}
-
 std::string nvrtc_version() {
   try {
     auto* nvrtc = dynamic_cast<NvrtcCompiler*>(&cubin_compiler(CompilerKind::nvrtc));
@@ -57,14 +45,34 @@ std::string nvrtc_version() {
 
 }  // namespace
 
+std::vector<std::string> wheel_directories(const std::string& prefix) {
+  std::vector<std::string> directories;
+  std::error_code error;
+  for (fs::directory_iterator it(fs::path(prefix) / "lib", error), end; !error && it != end;
+       it.increment(error)) {
+    if (!it->path().filename().string().starts_with("python3")) continue;
+    for (const char* packages : {"site-packages", "dist-packages"})
+      for (const char* wheel : {"cu13/lib", "cuda_cupti/lib", "cublas/lib"}) {
+        const fs::path directory = it->path() / packages / "nvidia" / wheel;
+        std::error_code ignored;
+        if (fs::is_directory(directory, ignored)) directories.push_back(directory);
+      }
+  }
+  std::sort(directories.begin(), directories.end());
+  return directories;
+}
+
 std::vector<std::string> nvidia_directories() {
   std::vector<std::string> directories = nvrtc_directories(settings(), own_library_path());
   directories.push_back("/usr/local/cuda/extras/CUPTI/lib64");
-  for (const std::string& bin : settings().path) {
-    const fs::path path(bin);
-    if (path.filename() == "bin") add_wheels(path.parent_path(), directories);
-  }
-  add_wheels("/opt/torch/.venv", directories);
+  std::vector<std::string> prefixes;
+  if (!settings().virtual_env.empty()) prefixes.push_back(settings().virtual_env);
+  for (const std::string& directory : settings().path)
+    if (const fs::path path(directory); path.filename() == "bin")
+      prefixes.push_back(path.parent_path());
+  for (const std::string& prefix : prefixes)
+    for (std::string& directory : wheel_directories(prefix))
+      directories.push_back(std::move(directory));
   return directories;
 }
 
@@ -99,11 +107,7 @@ Json run_facts(const Gpu& gpu, Clocks& clocks, CompilerKind compiler) {
 CudaRunner::CudaRunner(int device, CompilerKind compiler)
     : device_(device),
       options_{.device = {Device::Kind::cuda, device}},
-      backend_(cuda_backend(device, compiler)) {
-  // kiln::gemm goes by the process's settings.
-  if (settings().compiler != compiler)
-    throw Error(ErrorCode::internal, "bench: the compiler was chosen before it was asked for");
-}
+      backend_(cuda_backend(device, compiler)) {}
 
 std::vector<GemmCandidate> CudaRunner::candidates(const GemmArgs& args) {
   std::vector<GemmCandidate> all = gemm_candidates(check_gemm(args, options_), backend_.arch());
@@ -149,21 +153,15 @@ void CudaRunner::prepare_each_compiler(const std::vector<GemmConfig>& configs) {
     cuda_backend(device_, kind).toolchain();
   cuda_backend(device_, CompilerKind::nvrtc).compile(marker_source());
   const i64 count = static_cast<i64>(configs.size());
-  cli::Progress progress(
-      fmt::format("compiling {} by NVRTC, one after another, and by nvcc, all at "
-                  "once",
-                  cli::counted(count, "kernel")));
-  std::vector<Compiled> nvcc(configs.size());
-  for (const GemmConfig& config : configs)
-    if (!refusal(config)) compiled_.push_back(compile(config, CompilerKind::nvrtc));
-  std::atomic<i64> done = 0;
-  parallel_for(count, 0, [&](i64 i) {
-    const std::size_t at = static_cast<std::size_t>(i);
-    if (!refusal(configs[at])) nvcc[at] = compile(configs[at], CompilerKind::nvcc);
+  cli::Progress progress(fmt::format("compiling {} by NVRTC and by nvcc, one after another",
+                                     cli::counted(count, "kernel")));
+  i64 done = 0;
+  for (const GemmConfig& config : configs) {
+    if (!refusal(config))
+      for (const CompilerKind kind : {CompilerKind::nvrtc, CompilerKind::nvcc})
+        compiled_.push_back(compile(config, kind));
     progress.update(++done, count);
-  });
-  for (const Compiled& made : nvcc)
-    if (made.kernel) compiled_.push_back(made);
+  }
 }
 
 std::vector<CompiledProduct> CudaRunner::by_each_compiler(const GemmArgs& args,

@@ -11,8 +11,11 @@
 
 namespace kiln::bench {
 
+/// The library folders of NVIDIA's wheels below a Python's prefix, sorted.
+std::vector<std::string> wheel_directories(const std::string& prefix);
+
 /// Where NVIDIA's libraries may lie that the loader does not know: the toolkit, LD_LIBRARY_PATH,
-/// the wheels of every Python on PATH.
+/// the wheels of VIRTUAL_ENV and of every Python on PATH.
 std::vector<std::string> nvidia_directories();
 
 /// The device as every benchmark's JSON describes it.

@@ -14,6 +14,12 @@
 namespace kiln::bench {
 namespace {
 
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+// So many rows one after another, and CUPTI is not asked any more.
+constexpr int kMostBadRows = 3;
+
 // Params of the two kernels below; the same structs as in their sources.
 struct MarkerParams {
   const float* unused;
@@ -34,9 +40,8 @@ class CudaTimer final : public Timer {
         flush_(flush),
         recorder_(std::move(recorder)),
         why_not_(std::move(why_not)) {
-    if (flush == Flush::clean)
-      options_.fill_bytes = std::max(options_.fill_bytes, options_.read_bytes);
-    if (flush != Flush::none) allocate();
+    options_.fill_bytes = filled_bytes(flush, options);
+    if (options_.fill_bytes > 0) allocate();
     marker_ = jit(backend, marker_source(), {.threads = kMarkerThreads});
     if (flush == Flush::clean) read_ = jit(backend, read_source(), {.threads = kReadThreads});
   }
@@ -44,7 +49,7 @@ class CudaTimer final : public Timer {
 
   std::string describe() const override {
     return recorder_ ? "cupti (" + recorder_->describe() + ")"
-                     : "events, which add some 2.6 us to every kernel: " + why_not_;
+                     : "events, which add some microseconds to every kernel: " + why_not_;
   }
 
   Timing time(std::span<const Subject> subjects, const TimerOptions& options,
@@ -72,7 +77,8 @@ class CudaTimer final : public Timer {
   const LoadedKernel* read_ = nullptr;
   void* memory_ = nullptr;
   std::deque<EventPair> events_;
-  bool clocks_raised_ = false;
+  std::optional<Clock::time_point> idle_since_;  // when the last timing ended
+  int bad_rows_ = 0;                             // one after another, up to now
 };
 
 void CudaTimer::allocate() {
@@ -88,11 +94,13 @@ void CudaTimer::allocate() {
   }
 }
 
-/// A GPU that idled takes some tenths of a second to come up to its clock.
 void CudaTimer::raise_clocks() {
-  if (std::exchange(clocks_raised_, true) || flush_ == Flush::none) return;
-  const auto start = std::chrono::steady_clock::now();
-  while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(250)) {
+  if (!memory_) return;
+  const auto start = Clock::now();
+  std::optional<milliseconds> idle;
+  if (idle_since_) idle = std::chrono::duration_cast<milliseconds>(start - *idle_since_);
+  const milliseconds needed = time_to_raise_clocks(idle);
+  while (Clock::now() - start < needed) {
     for (int i = 0; i < 4; ++i) gpu_.fill(memory_, 0, options_.fill_bytes / 4);
     backend_.synchronize();
   }
@@ -123,8 +131,11 @@ std::optional<std::vector<double>> CudaTimer::times_by_cupti(
   if (while_busy) while_busy();
   backend_.synchronize();
   const std::size_t kernels_a_run = flush_ == Flush::clean ? 3 : 2;
-  return split_records(recorder_->stop(kernels_a_run * order.size(), options_.record_wait_seconds),
-                       order, problem);
+  problem.clear();
+  std::vector<KernelRecord> records =
+      recorder_->stop(kernels_a_run * order.size(), options_.record_wait_seconds, problem);
+  if (!problem.empty()) return {};
+  return split_records(std::move(records), order, problem);
 }
 
 std::vector<double> CudaTimer::times_by_events(std::span<const Subject> subjects,
@@ -152,22 +163,26 @@ Timing CudaTimer::time(std::span<const Subject> subjects, const TimerOptions& op
   const std::vector<int> order = run_order(count, options.warm_up + options.runs);
   backend_.synchronize();
   raise_clocks();
+  Timing timing{
+      .us = std::vector<std::vector<double>>(subjects.size()), .timer = "cupti", .problem = {}};
   std::optional<std::vector<double>> times;
   if (recorder_) {
-    std::string problem;
     for (int attempt = 0; attempt < 2 && !times; ++attempt)
-      times = times_by_cupti(subjects, order, while_busy, problem);
-    if (!times) {
-      // Twice is no accident: this row and every later one are timed by events.
-      why_not_ = "CUPTI's records were unusable (" + problem + ")";
+      times = times_by_cupti(subjects, order, while_busy, timing.problem);
+    bad_rows_ = times ? 0 : bad_rows_ + 1;
+    if (times) timing.problem.clear();
+    if (bad_rows_ == kMostBadRows) {
+      why_not_ = fmt::format("CUPTI's records were unusable in {} rows one after another ({})",
+                             bad_rows_, timing.problem);
       recorder_.reset();
     }
   }
-  const bool by_cupti = times.has_value();
-  if (!by_cupti) times = times_by_events(subjects, order, while_busy);
+  if (!times) {
+    timing.timer = "events";
+    times = times_by_events(subjects, order, while_busy);
+  }
+  idle_since_ = Clock::now();
 
-  Timing timing{.us = std::vector<std::vector<double>>(subjects.size()),
-                .timer = by_cupti ? "cupti" : "events"};
   for (std::size_t run = static_cast<std::size_t>(options.warm_up * count); run < order.size();
        ++run)
     timing.us[static_cast<std::size_t>(order[run])].push_back((*times)[run]);
@@ -175,6 +190,17 @@ Timing CudaTimer::time(std::span<const Subject> subjects, const TimerOptions& op
 }
 
 }  // namespace
+
+std::size_t filled_bytes(Flush flush, const CudaTimerOptions& options) {
+  if (flush == Flush::none) return 0;
+  return flush == Flush::clean ? std::max(options.fill_bytes, options.read_bytes)
+                               : options.fill_bytes;
+}
+
+milliseconds time_to_raise_clocks(std::optional<milliseconds> idle) {
+  if (!idle) return milliseconds(250);
+  return *idle > milliseconds(20) ? milliseconds(100) : milliseconds(0);
+}
 
 std::string marker_source() {
   return "#include \"device/ptx.hpp\"\n"

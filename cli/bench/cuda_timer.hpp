@@ -1,8 +1,10 @@
 // The timer of a GPU: CUPTI's durations, or CUDA events where there is no CUPTI. Events also count
-// what lies between kernels, some 2.6 us on an H200 (docs/benchmarking.md), and say so.
+// what lies between kernels, some microseconds each, and say so.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cli/bench/cupti.hpp"
@@ -17,6 +19,13 @@ struct CudaTimerOptions {
   std::size_t read_bytes = 400'000'000;
   double record_wait_seconds = 1;  // for CUPTI to deliver
 };
+
+/// What is filled before every run: as much as will be read, where that is more.
+std::size_t filled_bytes(Flush flush, const CudaTimerOptions& options);
+
+/// How long to keep a GPU busy before it is timed, so that it comes up to its clock: `idle` is how
+/// long it had nothing to do, nothing if it has not been timed yet.
+std::chrono::milliseconds time_to_raise_clocks(std::optional<std::chrono::milliseconds> idle);
 
 /// `recorder` may be null; then `why_not` says why. Compiles two small kernels and allocates the
 /// memory to fill, as far as `flush` needs them. The others must outlive it.

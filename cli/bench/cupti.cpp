@@ -17,9 +17,11 @@ namespace kiln::bench {
 
 std::vector<std::string> library_candidates(const std::vector<std::string>& names,
                                             const std::vector<std::string>& directories) {
-  std::vector<std::string> candidates = names;
-  for (const std::string& directory : directories)
-    for (const std::string& name : names) candidates.push_back(directory + "/" + name);
+  std::vector<std::string> candidates;
+  for (const std::string& name : names) {
+    candidates.push_back(name);
+    for (const std::string& directory : directories) candidates.push_back(directory + "/" + name);
+  }
   return candidates;
 }
 
@@ -29,6 +31,8 @@ namespace {
 // A later CUPTI delivers a later version of this record, which begins like this one.
 using Record = CUpti_ActivityKernel9;
 constexpr std::size_t kBufferBytes = 1 << 20;
+constexpr double kForceAfter = 0.75;  // of the time that CUPTI is given
+constexpr int kQuietFlushes = 2;  // flushes that bring nothing: CUPTI delivers from its own thread
 
 #define KILN_CUPTI_FUNCTIONS(F)     \
   F(cuptiActivityEnable)            \
@@ -84,6 +88,13 @@ void CUPTIAPI buffer_completed(CUcontext, std::uint32_t, std::uint8_t* buffer, s
   std::free(buffer);
 }
 
+std::string text_of(CUptiResult result) {
+  const char* text = nullptr;
+  if (recorded().api.cuptiGetResultString(result, &text) != CUPTI_SUCCESS || !text)
+    return "CUPTI error " + std::to_string(static_cast<int>(result));
+  return text;
+}
+
 class CuptiRecorder final : public KernelRecorder {
  public:
   explicit CuptiRecorder(std::string description) : description_(std::move(description)) {}
@@ -92,19 +103,29 @@ class CuptiRecorder final : public KernelRecorder {
   }
 
   void start() override {
-    flush();
+    problem_.clear();
+    flush(0);
     const std::lock_guard lock(recorded().mutex);
     recorded().kernels.clear();
   }
 
-  std::vector<KernelRecord> stop(std::size_t least, double seconds) override {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-    for (;;) {
-      flush();
+  std::vector<KernelRecord> stop(std::size_t least, double seconds, std::string& problem) override {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    std::size_t count = 0;
+    for (int quiet = 0;;) {
+      const double waited = std::chrono::duration<double>(Clock::now() - begin).count();
+      // Complete buffers come without force; with it records may come that have no times yet.
+      flush(waited < kForceAfter * seconds ? 0 : CUPTI_ACTIVITY_FLAG_FLUSH_FORCED);
       {
         const std::lock_guard lock(recorded().mutex);
-        if (recorded().kernels.size() >= least || std::chrono::steady_clock::now() >= deadline)
-          return std::exchange(recorded().kernels, {});
+        auto& kernels = recorded().kernels;
+        quiet = kernels.size() == count ? quiet + 1 : 0;
+        count = kernels.size();
+        if ((count >= least && quiet >= kQuietFlushes) || waited >= seconds || !problem_.empty()) {
+          problem = problem_;
+          return std::exchange(kernels, {});
+        }
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
@@ -113,16 +134,14 @@ class CuptiRecorder final : public KernelRecorder {
   std::string describe() const override { return description_; }
 
  private:
-  static void flush() { recorded().api.cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED); }
-  std::string description_;
-};
+  void flush(std::uint32_t flag) {
+    const CUptiResult result = recorded().api.cuptiActivityFlushAll(flag);
+    if (result != CUPTI_SUCCESS) problem_ = "cuptiActivityFlushAll failed: " + text_of(result);
+  }
 
-std::string text_of(CUptiResult result) {
-  const char* text = nullptr;
-  if (recorded().api.cuptiGetResultString(result, &text) != CUPTI_SUCCESS || !text)
-    return "CUPTI error " + std::to_string(static_cast<int>(result));
-  return text;
-}
+  const std::string description_;
+  std::string problem_;
+};
 
 }  // namespace
 

@@ -71,9 +71,10 @@ struct Samples {
 struct RowTimes {
   std::vector<Samples> variants, baselines;
   std::string timer;
-  ClockReading busy;  // while the last runs executed
-  std::string wrong;  // what a check found; empty: every bit is right
-  std::string check;  // "8 rows", "all", "none": compared with the model
+  std::string timer_problem;  // why it is not "cupti"
+  ClockReading busy;          // read once while the queue of runs is worked off: mostly the fill's
+  std::string wrong;          // what a check found; empty: every bit is right
+  std::string check;          // "8 rows", "all", "none": compared with the model
 };
 
 class GemmBench {
@@ -104,12 +105,13 @@ class GemmBench {
   void* allocate(i64 bytes);
   void* scale_slot(void* base, i64 slot_floats, ScaleLayout layout) const;
   ScaleLayout b_layout(const GemmSpec& spec) const;
-  void load_scales(const float* dense, const TensorView& view);
+  void load_scales(const float* dense, const TensorView& view, float padding);
   void load_baseline_operands();
   void prepare_output();
   std::span<const u8> fetch(HostBuffer<u8>& buffer);
   std::string check_against_model(std::span<const u8> d, std::string& checked);
   std::optional<Subject> prepare_baseline(Baseline& baseline, std::string& note);
+  std::string oddity_of_baseline(bool same_product);
   i64 d_bytes() const;
 
   const GemmRig rig_;

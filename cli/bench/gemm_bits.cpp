@@ -8,24 +8,13 @@
 
 #include "arith/host_matrix.hpp"
 #include "cli/bench/inputs.hpp"
+#include "cli/gemm/verify.hpp"
 #include "ops/gemm/reference.hpp"
 
 namespace kiln::bench {
 namespace {
 
 constexpr i64 kSampledRows = 8;
-
-/// Rows spread over D: the first, the last, and some that look random in between.
-std::vector<i64> sampled_rows(i64 m, Check check) {
-  std::vector<i64> rows;
-  const i64 count = check == Check::full ? m : std::min(m, kSampledRows);
-  for (i64 i = 0; i < count; ++i)
-    rows.push_back(count == m       ? i
-                   : i == 0         ? 0
-                   : i == count - 1 ? m - 1
-                                    : i * (m - 1) / count + i % 5);
-  return rows;
-}
 
 /// Rows of a dense matrix, one after another.
 template <class T>
@@ -68,6 +57,18 @@ std::vector<u8> modelled(const HostOperands& x, const std::vector<i64>& rows) {
 
 }  // namespace
 
+const char* to_string(Check check) noexcept {
+  switch (check) {
+    case Check::sample:
+      return "sample";
+    case Check::full:
+      return "full";
+    case Check::none:
+      return "none";
+  }
+  return "?";
+}
+
 std::string first_difference(const GemmSpec& spec, std::span<const u8> actual,
                              std::span<const u8> expected) {
   if (std::memcmp(actual.data(), expected.data(), expected.size()) == 0) return {};
@@ -87,7 +88,7 @@ std::string model_difference(const HostOperands& operands, std::span<const u8> d
   checked = "none";
   if (check == Check::none) return {};
   const GemmSpec& spec = operands.spec;
-  const std::vector<i64> rows = sampled_rows(spec.m, check);
+  const std::vector<i64> rows = cli::spread(check == Check::full ? spec.m : kSampledRows, spec.m);
   checked = static_cast<i64>(rows.size()) == spec.m ? "all" : fmt::format("{} rows", rows.size());
   std::vector<u8> wanted = modelled(operands, rows);
   const DType out = dtype_of(spec.out);

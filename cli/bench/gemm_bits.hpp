@@ -9,10 +9,12 @@
 namespace kiln::bench {
 
 enum class Check {
-  sample,  // eight rows of D against the bit model: row i alone is row i in any batch
+  sample,  // a row of each eighth of D against the bit model: row i alone is row i in any batch
   full,    // all of D
   none     // only that D is the same before and after timing, and for every variant
 };
+
+const char* to_string(Check check) noexcept;  // the word of --check
 
 /// The operands of a row in host memory, all dense: codes, C, and row-major scales.
 struct HostOperands {

@@ -31,6 +31,8 @@ CompilerKind choose_compiler(const std::string& asked) {
     const char* now = ::secure_getenv("KILN_COMPILER");
     // "nvcc:/path" stays as it is.
     if (!now || !std::string(now).starts_with(asked)) ::setenv("KILN_COMPILER", asked.c_str(), 1);
+    if (to_string(settings().compiler) != asked)
+      throw Error(ErrorCode::internal, "bench: KILN_COMPILER was read before --compiler");
   }
   return settings().compiler;
 }
@@ -54,16 +56,20 @@ void run_gemm_command(const GemmRequest& request) {
   std::string no_cupti, no_nvml;
   auto recorder = open_cupti(directories, no_cupti);
   const auto clocks = open_nvml(gpu.pci_bus_id(), cuda.path(), no_nvml);
-  const auto timer =
-      make_cuda_timer(runner.backend(), gpu, plan.flush, std::move(recorder), no_cupti,
-                      {.fill_bytes = static_cast<std::size_t>(request.flush_mb) * 1'000'000});
+  const CudaTimerOptions timer_options{.fill_bytes =
+                                           static_cast<std::size_t>(request.flush_mb) * 1'000'000};
+  const std::size_t flush_mb = filled_bytes(plan.flush, timer_options) / 1'000'000;
+  const auto timer = make_cuda_timer(runner.backend(), gpu, plan.flush, std::move(recorder),
+                                     no_cupti, timer_options);
   const auto baselines = open_baselines(request.baselines, runner.backend(), directories);
 
   Json run = run_facts(gpu, *clocks, compiler);
   run["timer"] = timer->describe();
   run["flush"] = to_string(plan.flush);
-  run["flush_mb"] = request.flush_mb;
+  run["flush_mb"] = flush_mb;
   run["runs"] = request.runs;
+  run["warm_up"] = request.warm_up;
+  run["check"] = to_string(request.check);
   run["scale_layout"] = to_string(request.scale_layout);
   if (!baselines.empty()) run["cublaslt"] = baselines.front()->describe();
   if (!request.against.empty()) run["against"] = request.against;
@@ -72,10 +78,12 @@ void run_gemm_command(const GemmRequest& request) {
                     run["nvrtc"].get<std::string>(), run["commit"].get<std::string>().substr(0, 12),
                     run["dirty"].get<bool>() ? " with changes" : ""));
   print(fmt::format("timer {}; flush {}, {} MB; {} runs\n", timer->describe(),
-                    to_string(plan.flush), request.flush_mb, request.runs));
+                    to_string(plan.flush), flush_mb, request.runs));
   if (!baselines.empty()) print("cuBLASLt " + baselines.front()->describe() + "\n");
   if (!no_nvml.empty()) print("clocks are not known: " + no_nvml + "\n");
   for (const std::string& note : plan.notes) print("note: " + note + "\n");
+  if (const std::string note = card_note(request, gpu.name()); !note.empty())
+    print("note: " + note + "\n");
   print("before: " + to_string(clocks->read()) + "\n");
 
   ResultFile file(request.json, std::move(run));

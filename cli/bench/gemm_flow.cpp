@@ -10,7 +10,8 @@
 namespace kiln::bench {
 namespace {
 
-constexpr int kMostReruns = 2;
+constexpr int kReruns = 2;          // of a row whose ratios disagree, to find a median
+constexpr int kMostVainReruns = 5;  // rows that disagree after them as well: it is not the noise
 
 class Flow {
  public:
@@ -54,6 +55,13 @@ class Flow {
         file_.add(plan_.section, row);
       }
     }
+    print_(notes_.text());
+    if (vain_reruns_ == kMostVainReruns)
+      print_(
+          fmt::format("note: in {} rows the ratios differ whenever they are measured: cuBLASLt "
+                      "is not what the peers ran (its version, the card); the rows after them "
+                      "were measured once\n",
+                      vain_reruns_));
     if (plain()) print_(totals(rows_));
     return result_;
   }
@@ -124,6 +132,12 @@ class Flow {
     return peer ? std::optional(*peer) : std::nullopt;
   }
 
+  void note_timer(const GemmSpec& spec, const RowTimes& times) {
+    if (!times.timer_problem.empty())
+      notes_.add(name_of(spec),
+                 "timed by events, CUPTI's records did not fit: " + times.timer_problem);
+  }
+
   void count_wrong(const RowTimes& times) { result_.wrong += !times.wrong.empty(); }
 
   void measure_row(const GemmSpec& spec) {
@@ -138,17 +152,21 @@ class Flow {
     RowTimes times = bench_.measure(variants);
     const std::optional<PeerRow> peer = peer_of(spec);
     ReportedRow row = report_row(spec, times, 0, peer);
-    int reruns = 0;
-    for (; row.disagrees() && reruns < kMostReruns; ++reruns) {
-      add_pass(times, bench_.measure(variants));
+    if (row.disagrees() && vain_reruns_ < kMostVainReruns) {
+      std::vector<RowTimes> passes = {std::move(times)};
+      for (int i = 0; i < kReruns; ++i) passes.push_back(bench_.measure(variants));
+      times = median_pass(std::move(passes));
       row = report_row(spec, times, 0, peer);
+      row.reruns = kReruns;
+      vain_reruns_ += row.disagrees();
     }
-    row.reruns = reruns;
     row.config = short_name(chosen);
     count_wrong(times);
     print_(table_.line(row));
     for (const ReportedBaseline& baseline : row.baselines)
-      if (!baseline.note.empty()) print_(fmt::format("    {}: {}\n", baseline.name, baseline.note));
+      if (!baseline.note.empty())
+        notes_.add(name_of(spec), fmt::format("{}: {}", baseline.name, baseline.note));
+    note_timer(spec, times);
     Json json = json_of(row);
     json["config_full"] = to_string(chosen);
     if (!request_.config.empty()) json["config_asked"] = request_.config;
@@ -185,6 +203,7 @@ class Flow {
                                  bench_.arguments(spec, pair.a, pair.b), {}));
     const RowTimes times = bench_.measure(variants);
     count_wrong(times);
+    note_timer(spec, times);
     double least = 0, most = 0;
     print_(name_of(spec) + (times.wrong.empty() ? "\n" : "  WRONG: " + times.wrong + "\n"));
     for (std::size_t i = 0; i < variants.size(); ++i) {
@@ -211,6 +230,7 @@ class Flow {
       variants.push_back({product.compiler, product.start});
     const RowTimes times = bench_.measure(variants);
     count_wrong(times);
+    note_timer(spec, times);
     print_(fmt::format("{:<29}  {}{}\n", name_of(spec), short_name(chosen),
                        times.wrong.empty() ? "  bits equal" : "  WRONG: " + times.wrong));
     const double first = summarise(times.variants[0].us).mean;
@@ -241,6 +261,8 @@ class Flow {
   GemmBench bench_;
   RowTable table_;
   std::vector<ReportedRow> rows_;
+  Notes notes_;
+  int vain_reruns_ = 0;
   FlowResult result_;
 };
 

@@ -70,6 +70,7 @@ ReportedRow report_row(const GemmSpec& spec, const RowTimes& times, std::size_t 
                   .peer = peer,
                   .vs_peer = {},
                   .timer = times.timer,
+                  .timer_problem = times.timer_problem,
                   .check = times.check,
                   .wrong = times.wrong,
                   .busy = times.busy};
@@ -84,16 +85,22 @@ ReportedRow report_row(const GemmSpec& spec, const RowTimes& times, std::size_t 
   return row;
 }
 
-void add_pass(RowTimes& to, const RowTimes& from) {
-  const auto append = [](std::vector<Samples>& all, const std::vector<Samples>& more) {
-    for (std::size_t i = 0; i < std::min(all.size(), more.size()); ++i)
-      all[i].us.insert(all[i].us.end(), more[i].us.begin(), more[i].us.end());
+RowTimes median_pass(std::vector<RowTimes> passes) {
+  const auto mean = [](const RowTimes& times) {
+    double sum = 0;
+    for (const auto* subjects : {&times.variants, &times.baselines})
+      for (const Samples& samples : *subjects)
+        if (!samples.us.empty()) sum += summarise(samples.us).mean;
+    return sum;
   };
-  append(to.variants, from.variants);
-  append(to.baselines, from.baselines);
-  if (to.wrong.empty()) to.wrong = from.wrong;
-  if (to.timer != from.timer) to.timer = "mixed";
-  to.busy = from.busy;
+  std::string wrong;
+  for (const RowTimes& pass : passes)
+    if (wrong.empty()) wrong = pass.wrong;
+  std::sort(passes.begin(), passes.end(),
+            [&](const RowTimes& x, const RowTimes& y) { return mean(x) < mean(y); });
+  RowTimes& median = passes.at((passes.size() - 1) / 2);
+  median.wrong = wrong;
+  return std::move(median);
 }
 
 Json json_of(const ReportedRow& row) {
@@ -123,12 +130,32 @@ Json json_of(const ReportedRow& row) {
   }
   json["config"] = row.config;
   json["timer"] = row.timer;
+  if (!row.timer_problem.empty()) json["timer_problem"] = row.timer_problem;
   json["check"] = row.wrong.empty() ? row.check : "WRONG: " + row.wrong;
   if (row.busy.known) {
     json["busy_mhz"] = row.busy.sm_mhz;
     json["busy_watts"] = rounded(row.busy.watts, 0);
   }
   return json;
+}
+
+void Notes::add(const std::string& row, const std::string& text) {
+  const auto found =
+      std::find_if(notes_.begin(), notes_.end(), [&](const Note& n) { return n.text == text; });
+  if (found != notes_.end()) {
+    ++found->rows;
+  } else {
+    notes_.push_back({text, row, 1});
+  }
+}
+
+std::string Notes::text() const {
+  std::string result;
+  for (const Note& note : notes_) {
+    const std::string more = note.rows > 1 ? fmt::format(" and {} more", note.rows - 1) : "";
+    result += fmt::format("note: {}{}: {}\n", note.first_row, more, note.text);
+  }
+  return result;
 }
 
 std::string RowTable::head() const {

@@ -23,7 +23,7 @@ struct ReportedRow {
   std::optional<PeerRow> peer;
   std::optional<PeerRatio> vs_peer;
   int reruns = 0;
-  std::string config, timer, check, wrong;
+  std::string config, timer, timer_problem, check, wrong;
   ClockReading busy;
 
   double tflops() const { return flops_of(spec) / kiln.mean * 1e-6; }
@@ -34,14 +34,30 @@ struct ReportedRow {
   bool disagrees() const { return vs_peer && vs_peer->disagreement() > kMostDisagreement; }
 };
 
-/// Of variant `index`; `times` may hold the samples of several passes.
+/// Of variant `index`.
 ReportedRow report_row(const GemmSpec& spec, const RowTimes& times, std::size_t index,
                        const std::optional<PeerRow>& peer);
 
-/// Adds the samples of a second pass of the same subjects to the first.
-void add_pass(RowTimes& to, const RowTimes& from);
+/// Of several passes of the same subjects the one whose mean, over all of them, is the median: no
+/// pass is mixed with one that was disturbed. What a check found in any of them stays.
+RowTimes median_pass(std::vector<RowTimes> passes);
 
 Json json_of(const ReportedRow& row);
+
+/// Notes for the end of a table, each once, with the rows that it is about.
+class Notes {
+ public:
+  void add(const std::string& row, const std::string& text);
+  /// "note: 1x576x7168 and 11 more: cublaslt_block: cuBLASLt ..."; a line each.
+  std::string text() const;
+
+ private:
+  struct Note {
+    std::string text, first_row;
+    int rows = 0;
+  };
+  std::vector<Note> notes_;
+};
 
 /// The table's columns depend on what it compares with.
 class RowTable {

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "cli/words.hpp"
 #include "kiln/error.hpp"
 
 namespace kiln::bench {
 namespace {
+
+constexpr std::string_view kCleanSuffix = "_clean";
 
 GemmSpec spec_of(const RowKey& key) {
   GemmSpec spec{.m = key.m, .n = key.n, .k = key.k};
@@ -155,6 +158,13 @@ void check_request(const GemmRequest& r) {
     refuse("--scale-layouts measures the planner's choice: leave out --config");
 }
 
+std::string card_note(const GemmRequest& request, const std::string& device) {
+  if (request.both_compilers || request.scale_layouts || device.find("H200") != std::string::npos)
+    return {};
+  return fmt::format("this is {}, but the floors{} are an H200's", device,
+                     request.against.empty() ? "" : " and the peers' times");
+}
+
 RowPlan plan_rows(const GemmRequest& request, const PeerFile* peers) {
   RowPlan plan;
   bool clean = false;
@@ -168,8 +178,12 @@ RowPlan plan_rows(const GemmRequest& request, const PeerFile* peers) {
   }
   if (!request.section.empty()) {
     plan.section = request.section;
-    if (request.suite.empty()) clean = request.section.ends_with("_clean");
+    if (request.suite.empty()) clean = request.section.ends_with(kCleanSuffix);
   }
+  plan.flush = request.flush.value_or(clean ? Flush::clean : Flush::dirty);
+  // A section says how its rows were measured.
+  if (request.section.empty() && plan.flush != Flush::clean && plan.section.ends_with(kCleanSuffix))
+    plan.section.resize(plan.section.size() - kCleanSuffix.size());
   plan.rows.insert(plan.rows.end(), request.shapes.begin(), request.shapes.end());
   if (plan.rows.empty() && peers)
     for (const PeerRow& row : peers->section(plan.section)) plan.rows.push_back(spec_of(row.key));
@@ -183,8 +197,7 @@ RowPlan plan_rows(const GemmRequest& request, const PeerFile* peers) {
     if (std::find(unique.begin(), unique.end(), spec) == unique.end()) unique.push_back(spec);
   plan.rows = std::move(unique);
 
-  plan.flush = request.flush.value_or(clean ? Flush::clean : Flush::dirty);
-  const Flush peers_flush = plan.section.ends_with("_clean") ? Flush::clean : Flush::dirty;
+  const Flush peers_flush = plan.section.ends_with(kCleanSuffix) ? Flush::clean : Flush::dirty;
   if (peers && plan.flush != peers_flush)
     plan.notes.push_back(
         fmt::format("section {} was measured with --flush {}, this is {}: the "

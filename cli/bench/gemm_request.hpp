@@ -38,6 +38,9 @@ void add_gemm_options(CLI::App& app, GemmRequest& request);
 /// Throws CLI::ValidationError where options contradict each other or name nothing.
 void check_request(const GemmRequest& request);
 
+/// What to say where floors and peers are another card's than this one; "" where nothing.
+std::string card_note(const GemmRequest& request, const std::string& device);
+
 struct RowPlan {
   std::vector<GemmSpec> rows;  // each once
   std::string section;         // of the file of results, and of the peers' file

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <random>
 
 #include "arith/host_matrix.hpp"
@@ -103,8 +102,9 @@ void widen_codes(std::span<const u8> codes, u16* bf16) {
   });
 }
 
-void lay_out_scales(const float* dense, const TensorView& view, std::span<float> memory) {
-  std::fill(memory.begin(), memory.end(), std::numeric_limits<float>::quiet_NaN());
+void lay_out_scales(const float* dense, const TensorView& view, float padding,
+                    std::span<float> memory) {
+  std::fill(memory.begin(), memory.end(), padding);
   const i64 rows = view.shape[0], columns = view.shape[1];
   for (i64 i = 0; i < rows; ++i)
     for (i64 q = 0; q < columns; ++q)

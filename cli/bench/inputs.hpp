@@ -40,8 +40,10 @@ void widen_codes(std::span<const u8> codes, u16* bf16);
 /// Rows of the scales of an operand [rows, k]: one a row or one a block.
 i64 scale_rows(ScaleRecipe recipe, i64 rows);
 
-/// Copies row-major, dense scales [rows, columns] into a layout; what belongs to no element is NaN.
-void lay_out_scales(const float* dense, const TensorView& view, std::span<float> memory);
+/// Copies row-major, dense scales [rows, columns] into a layout; what belongs to no element becomes
+/// `padding`.
+void lay_out_scales(const float* dense, const TensorView& view, float padding,
+                    std::span<float> memory);
 
 /// Memory of the host that is not touched before it is used.
 template <class T>

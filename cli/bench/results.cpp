@@ -12,19 +12,27 @@
 namespace kiln::bench {
 namespace {
 
+std::string text_in(const Json& row, const char* name) {
+  return row.contains(name) && row[name].is_string() ? row[name].get<std::string>() : "";
+}
+
 /// What tells rows of one section apart besides their keys.
 std::string identity(const Json& row) {
   std::string text = name_of(key_of(row));
   for (const char* name : {"config_asked", "layout", "compiler"})
-    if (row.contains(name) && row[name].is_string())
-      text.append(1, ' ').append(row[name].get<std::string>());
+    if (const std::string value = text_in(row, name); !value.empty())
+      text.append(1, ' ').append(value);
   return text;
 }
 
 struct Measured {
-  std::string section, name;
+  std::string section, name, timer;
   double us = 0;
 };
+
+bool is_row(const Json& row) {
+  return row.is_object() && row.contains("m") && row.contains("n") && row.contains("k");
+}
 
 /// In the order of the file; of rows that are the same, the fastest.
 std::vector<Measured> measured(const Json& file) {
@@ -33,9 +41,8 @@ std::vector<Measured> measured(const Json& file) {
   for (const auto& [section, list] : file.items()) {
     if (!list.is_array()) continue;
     for (const Json& row : list) {
-      if (!row.is_object() || !row.contains("us") || !row["us"].is_number()) continue;
-      if (!row.contains("m") || !row.contains("n") || !row.contains("k")) continue;
-      Measured m{section, identity(row), row["us"].get<double>()};
+      if (!is_row(row) || !row.contains("us") || !row["us"].is_number()) continue;
+      Measured m{section, identity(row), text_in(row, "timer"), row["us"].get<double>()};
       if (m.us <= 0) continue;
       const auto [place, fresh] = places.try_emplace(section + "/" + m.name, rows.size());
       if (fresh) {
@@ -43,6 +50,21 @@ std::vector<Measured> measured(const Json& file) {
       } else if (m.us < rows[place->second].us) {
         rows[place->second] = std::move(m);
       }
+    }
+  }
+  return rows;
+}
+
+/// Rows that failed or whose bits are wrong, with what they say.
+std::vector<std::string> bad_rows(const Json& file) {
+  std::vector<std::string> rows;
+  for (const auto& [section, list] : file.items()) {
+    if (!list.is_array()) continue;
+    for (const Json& row : list) {
+      if (!is_row(row)) continue;
+      std::string why = text_in(row, "error");
+      if (const std::string check = text_in(row, "check"); check.starts_with("WRONG")) why = check;
+      if (!why.empty()) rows.push_back(fmt::format("{}  {}: {}", section, identity(row), why));
     }
   }
   return rows;
@@ -91,8 +113,8 @@ std::string utc_now() {
 
 Comparison compare(const Json& before, const Json& after) {
   Comparison result;
-  std::map<std::string, double> first;
-  for (const Measured& row : measured(before)) first[row.section + "/" + row.name] = row.us;
+  std::map<std::string, Measured> first;
+  for (const Measured& row : measured(before)) first[row.section + "/" + row.name] = row;
   std::size_t shared = 0;
   for (const Measured& row : measured(after)) {
     const auto found = first.find(row.section + "/" + row.name);
@@ -101,8 +123,15 @@ Comparison compare(const Json& before, const Json& after) {
       continue;
     }
     ++shared;
-    result.rows.push_back({row.section, row.name, found->second, row.us});
+    const Measured& old = found->second;
+    if (old.timer != row.timer && !old.timer.empty() && !row.timer.empty()) {
+      result.skipped.push_back(fmt::format("{}  {}: timed by {} before, by {} after", row.section,
+                                           row.name, old.timer, row.timer));
+    } else {
+      result.rows.push_back({row.section, row.name, old.us, row.us});
+    }
   }
+  result.bad = bad_rows(after);
   result.only_before = static_cast<int>(first.size() - shared);
   for (const char* fact :
        {"device", "driver", "timer", "flush", "scale_layout", "kernel_compiler"}) {

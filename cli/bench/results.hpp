@@ -50,6 +50,8 @@ struct Comparison {
   std::vector<ComparedRow> rows;
   int only_before = 0, only_after = 0;
   std::vector<std::string> differences;  // of the runs: device, flush, ... sentences
+  std::vector<std::string> skipped;      // pairs that were timed in two ways
+  std::vector<std::string> bad;          // of the second file: rows that failed or are wrong
 };
 
 /// Matches rows by section, keys and, where the rows have them, config, layout and compiler.

@@ -31,7 +31,8 @@ std::optional<std::vector<double>> split_records(std::vector<KernelRecord> recor
   std::stable_sort(records.begin(), records.end(),
                    [](const auto& x, const auto& y) { return x.start < y.start; });
   std::vector<double> times;
-  int kernels = 0;  // of the current run
+  int kernels = 0;          // of the current run
+  std::uint64_t until = 0;  // what is counted already
   for (const KernelRecord& record : records) {
     if (record.start == 0 || record.end < record.start) {
       problem = fmt::format("a record of kernel '{}' has no times", record.name);
@@ -53,8 +54,10 @@ std::optional<std::vector<double>> split_records(std::vector<KernelRecord> recor
       continue;
     } else if (record.name.find("memset") == std::string::npos) {
       if (times.empty()) continue;  // left over from before the first run
-      times.back() += static_cast<double>(record.end - record.start) * 1e-3;
       ++kernels;
+      if (record.end <= until) continue;
+      times.back() += static_cast<double>(record.end - std::max(record.start, until)) * 1e-3;
+      until = record.end;
     }
   }
   if (times.size() != order.size() || kernels == 0) {

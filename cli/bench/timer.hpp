@@ -1,7 +1,7 @@
-// Times kernels the way BENCH.md says: every run of a subject follows a fill of 8 GB, which leaves
-// nothing of it in the L2, and all runs are queued before the first one is waited for, so that the
-// host's time does not show. Subjects alternate, run by run, A B B A A B B A ...: what drifts
-// (clocks, temperature) touches all of them alike.
+// Times kernels the way docs/benchmarking.md says: every run of a subject follows a fill of 8 GB,
+// which leaves nothing of it in the L2, and all runs are queued before the first one is waited for,
+// so that the host's time does not show. Subjects alternate, run by run, A B B A A B B A ...: what
+// drifts (clocks, temperature) touches all of them alike.
 //
 //   one run of one subject:  [marker] [fill 8 GB] [read 400 MB, if clean] [the subject's kernels]
 #pragma once
@@ -38,6 +38,7 @@ struct TimerOptions {
 struct Timing {
   std::vector<std::vector<double>> us;  // by subject, by run
   std::string timer;                    // "cupti", "events"
+  std::string problem;                  // of CUPTI's records, where events timed instead
 };
 
 class Timer {
@@ -66,8 +67,9 @@ struct KernelRecord {
 // which no GEMM has (those have 256 or 384 threads). The marker's grid says whose run follows.
 inline constexpr int kMarkerThreads = 32, kReadThreads = 1024;
 
-/// The time of each run in `order`: the sum of the durations of its kernels. Nothing, and why in
-/// `problem`, where the records are not what was launched.
+/// The time of each run in `order`: how long any of its kernels ran; where two overlap
+/// (programmatic dependent launch), that time counts once. Nothing, and why in `problem`, where the
+/// records are not what was launched.
 std::optional<std::vector<double>> split_records(std::vector<KernelRecord> records,
                                                  std::span<const int> order, std::string& problem);
 

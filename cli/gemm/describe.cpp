@@ -52,7 +52,7 @@ void describe_kernel(GemmReport& report, const GemmRun& run) {
 /// What the same product would take on the GPU that planning knows best.
 void describe_h200(GemmReport& report, const GemmRequest& request, const GemmOperands& operands) {
   GemmTypes types{.b_scales = request.b_scales, .d = request.d, .padded_rows = true};
-  const GemmShape shape{operands.m, operands.n, operands.k};
+  const GemmShape shape{operands.m, padded_n(operands.n, dtype_of(request.d)), operands.k};
   const auto candidates = gemm_candidates(problem_of(shape, types), h200());
   if (candidates.empty() || !candidates.front().refused.empty()) return;
   const double seconds = candidates.front().microseconds * 1e-6;
@@ -88,6 +88,7 @@ void describe_request(GemmReport& report, const GemmRequest& request, const Gemm
 void describe_run(GemmReport& report, const GemmRequest& request, const GemmOperands& operands,
                   const ChosenDevice& chosen, const GemmRun& run) {
   describe_kernel(report, run);
+  report.warnings(run.warnings);
   const double flops = flops_of(operands);
   const bool on_gpu = chosen.device.kind == Device::Kind::cuda;
   if (run.runs > 0) {

@@ -87,7 +87,7 @@ ChosenDevice choose_device(const GemmRequest& request, double multiply_adds) {
   const std::string no_gpu = why_not([]() -> Backend& { return cuda_backend(0); });
   if (no_gpu.empty()) return {{Device::Kind::cuda, 0}, "auto: there is a GPU for it", ""};
   const auto with = [&](Device::Kind kind, const std::string& reason) {
-    return ChosenDevice{{kind, 0}, "auto: no GPU, and " + reason, no_gpu};
+    return ChosenDevice{{kind, 0}, "auto: no usable GPU, and " + reason, no_gpu};
   };
   if (!request.config.empty())
     return with(Device::Kind::emu, "--config names a kernel for the emulator to run");

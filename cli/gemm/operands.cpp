@@ -17,6 +17,17 @@ namespace {
 i64 blocks_of(i64 size) { return (size + 127) / 128; }
 i64 rounded_up(i64 size, i64 multiple) { return (size + multiple - 1) / multiple * multiple; }
 
+// How far apart rows are, in elements: of codes; of scales, multiples of 4, so that four neighbours
+// are one aligned load; of D.
+i64 code_stride(i64 columns) { return std::max<i64>(16, rounded_up(columns, 16)); }
+i64 scale_stride(i64 columns) { return std::max<i64>(4, rounded_up(blocks_of(columns), 4)); }
+i64 d_stride(i64 columns, DType dtype) {
+  return std::max<i64>(16 / size_of(dtype), padded_n(columns, dtype));
+}
+i64 scale_rows(i64 rows, ScaleRecipe recipe) {
+  return recipe == ScaleRecipe::block_128x128 ? blocks_of(rows) : rows;
+}
+
 std::string matrix_text(const NpyMatrix& matrix) {
   return fmt::format("[{}, {}] {}{}", matrix.rows, matrix.columns, to_string(matrix.type),
                      matrix.fortran_order ? ", Fortran order" : "");
@@ -50,48 +61,57 @@ void check_inner_sizes(const GemmRequest& request, const NpyMatrix& a, const Npy
               : ""));
 }
 
-void check_sizes(i64 m, i64 n, i64 k, DType d) {
+void check_sizes(const GemmRequest& request, i64 m, i64 n, i64 k) {
   constexpr i64 kLargest = (i64{1} << 31) - 1024;  // the library's limit
   for (const auto& [name, size] : {std::pair("M", m), {"N", n}, {"K", k}})
     if (size > kLargest)
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("gemm: {} = {}, wanted at most {}", name, size, kLargest));
-  // Small files can ask for a huge product (K = 1): better said than met by the kernel's killer.
-  const double wanted = static_cast<double>(m) * static_cast<double>(n) * 2 * size_of(d);
+  // Small files can ask for much (K = 0 or 1): better said than met by the kernel's killer.
+  const DType type = dtype_of(request.d);
+  const double d = static_cast<double>(m) * static_cast<double>(d_stride(n, type)) * size_of(type);
+  const double codes = QuantisedMatrix::bytes(m, k, ScaleRecipe::row_1x128) +
+                       QuantisedMatrix::bytes(n, k, recipe_of(request.b_scales));
   const double machine =
       static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-  if (wanted > machine)
+  if (2 * d + codes > machine)
     throw Error(
         ErrorCode::io,
-        fmt::format("gemm: the product of {} by {} takes {} twice (D and a copy to check it "
-                    "with), and this machine has {} of memory",
-                    m, n, bytes_text(wanted / 2), bytes_text(machine)));
+        fmt::format("gemm: M={} N={} K={} takes {} for the quantised matrices and twice {} for D "
+                    "and a copy to check it with, and this machine has {} of memory",
+                    m, n, k, bytes_text(codes), bytes_text(d), bytes_text(machine)));
 }
 
 }  // namespace
 
-QuantisedMatrix::QuantisedMatrix(const TensorView& x, ScaleRecipe recipe)
+QuantisedMatrix::QuantisedMatrix(const TensorView& x, ScaleRecipe recipe, i64 padded_rows)
     : recipe_(recipe),
       rows_(x.shape[0]),
+      padded_rows_(padded_rows),
       columns_(x.shape[1]),
-      row_stride_(std::max<i64>(16, rounded_up(columns_, 16))),
-      scale_rows_(recipe == ScaleRecipe::block_128x128 ? blocks_of(rows_) : rows_),
-      scale_columns_(blocks_of(columns_)),
-      // Multiples of 4, so that four neighbours are one aligned load.
-      scale_stride_(std::max<i64>(4, rounded_up(scale_columns_, 4))),
-      codes_(static_cast<std::size_t>(rows_ * row_stride_)),
-      scales_(static_cast<std::size_t>(scale_rows_ * scale_stride_)) {
+      row_stride_(code_stride(columns_)),
+      scale_stride_(scale_stride(columns_)),
+      codes_(static_cast<std::size_t>(padded_rows_ * row_stride_)),
+      scales_(static_cast<std::size_t>(scale_rows(padded_rows_, recipe) * scale_stride_)) {
   quantize(x, view());
 }
 
-ScaledTensor QuantisedMatrix::view() const {
-  return {{const_cast<u8*>(codes_.data()), DType::e4m3, {rows_, columns_}, {row_stride_, 1}},
+double QuantisedMatrix::bytes(i64 rows, i64 columns, ScaleRecipe recipe) {
+  return static_cast<double>(rows) * static_cast<double>(code_stride(columns)) +
+         static_cast<double>(scale_rows(rows, recipe)) *
+             static_cast<double>(scale_stride(columns)) * sizeof(float);
+}
+
+ScaledTensor QuantisedMatrix::view(i64 rows) const {
+  return {{const_cast<u8*>(codes_.data()), DType::e4m3, {rows, columns_}, {row_stride_, 1}},
           {const_cast<float*>(scales_.data()),
            DType::fp32,
-           {scale_rows_, scale_columns_},
+           {scale_rows(rows, recipe_), blocks_of(columns_)},
            {scale_stride_, 1}},
           recipe_};
 }
+
+i64 padded_n(i64 n, DType d) { return rounded_up(n, 16 / size_of(d)); }
 
 GemmOperands read_operands(const GemmRequest& request, GemmReport& report) {
   GemmOperands operands;
@@ -103,23 +123,30 @@ GemmOperands read_operands(const GemmRequest& request, GemmReport& report) {
   operands.m = operands.a.shape[0];
   operands.n = operands.b.shape[0];
   operands.k = operands.a.shape[1];
-  check_sizes(operands.m, operands.n, operands.k, dtype_of(request.d));
+  check_sizes(request, operands.m, operands.n, operands.k);
   report.line("A", fmt::format("{}  {}{}", request.a_path, matrix_text(operands.a_file),
                                special_values(operands.a_file)));
   report.line("B", fmt::format("{}  {}{}{}", request.b_path, matrix_text(operands.b_file),
                                request.b_kn ? " as [K, N]" : "", special_values(operands.b_file)));
   const Progress progress("quantising");
-  operands.a_quantised = QuantisedMatrix(operands.a, ScaleRecipe::row_1x128);
-  operands.b_quantised = QuantisedMatrix(operands.b, recipe_of(request.b_scales));
+  operands.a_quantised = QuantisedMatrix(operands.a, ScaleRecipe::row_1x128, operands.m);
+  operands.b_quantised = QuantisedMatrix(operands.b, recipe_of(request.b_scales),
+                                         padded_n(operands.n, dtype_of(request.d)));
   return operands;
 }
 
 HostResult::HostResult(i64 rows, i64 columns, DType dtype) {
-  const i64 row_bytes = std::max<i64>(16, rounded_up(columns * size_of(dtype), 16));
-  bytes_.resize(static_cast<std::size_t>(rows * row_bytes));
-  view_ = TensorView::row_major(bytes_.data(), dtype, rows, columns, row_bytes / size_of(dtype));
+  const i64 stride = d_stride(columns, dtype);
+  bytes_.resize(static_cast<std::size_t>(rows * stride * size_of(dtype)));
+  view_ = TensorView::row_major(bytes_.data(), dtype, rows, columns, stride);
 }
 
 TensorView HostResult::view() { return view_; }
+
+TensorView HostResult::padded_view() {
+  TensorView padded = view_;
+  padded.shape[1] = padded_n(view_.shape[1], view_.dtype);
+  return padded;
+}
 
 }  // namespace kiln::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli/json.hpp"
 #include "kiln/options.hpp"
@@ -36,6 +37,8 @@ class GemmReport {
   explicit GemmReport(bool as_json) : as_json_(as_json) {}
 
   void line(const char* name, const std::string& text) const;
+  /// The first of them on stderr, in one line; all of them in the JSON.
+  void warnings(const std::vector<std::string>& texts);
   Json& json() { return json_; }
   void finish() const;
 

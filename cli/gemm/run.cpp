@@ -142,7 +142,9 @@ void prepare(GemmRun& run, OnDevice& on) {
   const auto compiles = process_cache().status().compiles;
   on.prepare();
   run.prepare_seconds = progress.seconds();
-  run.compiled = process_cache().status().compiles > compiles;
+  CacheStatus status = process_cache().status();
+  run.compiled = status.compiles > compiles;
+  run.warnings = std::move(status.warnings);
 }
 
 /// After one run to warm up: as many as take a tenth of a second, back to back.
@@ -173,6 +175,14 @@ void run_model(GemmRun& run, const GemmArgs& args) {
   run.seconds = progress.seconds();
 }
 
+/// With columns of zeros behind those of D, where it takes them to store D by the copy engine.
+GemmArgs padded_args(const GemmOperands& operands, HostResult& d) {
+  GemmArgs args = host_args(operands, d);
+  args.b = operands.b_quantised.padded_view();
+  args.d = d.padded_view();
+  return args;
+}
+
 }  // namespace
 
 GemmArgs host_args(const GemmOperands& operands, HostResult& d) {
@@ -182,16 +192,16 @@ GemmArgs host_args(const GemmOperands& operands, HostResult& d) {
 
 GemmRun multiply(const GemmRequest& request, const GemmOperands& operands, const Device& device) {
   GemmRun run{.d = HostResult(operands.m, operands.n, dtype_of(request.d))};
-  const GemmArgs args = host_args(operands, run.d);
   const double multiply_adds = static_cast<double>(operands.m) * static_cast<double>(operands.n) *
                                static_cast<double>(operands.k);
   if (device.kind == Device::Kind::cpu) {
+    const GemmArgs args = host_args(operands, run.d);
     check_gemm(args, {.device = device, .sm_budget = request.sms});
     run_model(run, args);
     return run;
   }
   if (operands.m == 0 || operands.n == 0) return run;
-  OnDevice on(backend_of(device), request, args, device);
+  OnDevice on(backend_of(device), request, padded_args(operands, run.d), device);
   run.plan = on.plan();
   run.predicted_us = on.predicted_us();
   prepare(run, on);

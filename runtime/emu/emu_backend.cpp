@@ -45,10 +45,11 @@ class EmuBackend final : public Backend {
 
   void* allocate(std::size_t bytes) override {
     // As aligned as what the driver returns.
-    void* data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    void* data = rounded >= bytes ? std::aligned_alloc(kAlignment, rounded) : nullptr;
     if (data == nullptr && bytes != 0)
-      throw Error(ErrorCode::internal,
-                  "emulator: no memory for " + std::to_string(bytes) + " bytes");
+      throw Error(ErrorCode::unsupported,
+                  "emulator: this machine has no memory for " + std::to_string(bytes) + " bytes");
     return data;
   }
   void free(void* data) noexcept override { std::free(data); }

@@ -262,8 +262,8 @@ bool Engine::join(Instruction instruction, const void* operands) {
 void Engine::part(Warp& warp) {
   const int first = current_->index - current_->lane;
   warp.present = 0;
-  for (int lane = 0; lane < 32; ++lane)
-    if (lane != current_->lane) wake(*threads_[static_cast<std::size_t>(first + lane)]);
+  for (int index = first; index < first + 32; ++index)
+    if (index != current_->index) wake(*threads_[static_cast<std::size_t>(index)]);
 }
 
 }  // namespace kiln::emu

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -160,10 +161,16 @@ Statistics launch(const Kernel& kernel, int ctas, const void* params, std::size_
                                       : static_cast<int>(std::thread::hardware_concurrency());
   workers =
       settings.observer != nullptr ? 1 : std::clamp(workers, 1, std::max(clusters.count(), 1));
-  std::vector<std::thread> others;
-  for (int i = 1; i < workers; ++i) others.emplace_back([&clusters] { clusters.run_all(); });
-  clusters.run_all();
-  for (std::thread& other : others) other.join();
+  {
+    std::vector<std::jthread> others;
+    others.reserve(static_cast<std::size_t>(workers));
+    try {
+      for (int i = 1; i < workers; ++i) others.emplace_back([&clusters] { clusters.run_all(); });
+    } catch (const std::system_error&) {
+      // No more threads to be had: those that there are do the work.
+    }
+    clusters.run_all();
+  }
   return clusters.sum();
 }
 

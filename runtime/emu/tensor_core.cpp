@@ -1,6 +1,7 @@
 #include "runtime/emu/tensor_core.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "runtime/emu/engine.hpp"
@@ -122,7 +123,7 @@ std::size_t TensorCore::find_accumulators(Warpgroup& group, int thread, const fl
   if (free == group.accumulators.size()) group.accumulators.emplace_back();
   Accumulators& set = group.accumulators[free];
   set.n = n;
-  set.matrix.resize(static_cast<std::size_t>(kRows * n));
+  set.matrix.resize(std::size_t{kRows} * static_cast<unsigned>(n));
   return free;
 }
 
@@ -184,8 +185,7 @@ void TensorCore::lend(Warpgroup& group, const Multiplication& multiplication, co
           "wgmma_e4m3: no wgmma_fence since its accumulators were last ordinary registers");
     for (int i = 0; i < set.n / 2; ++i) {
       if (multiplication.operands.accumulate)
-        set.matrix[static_cast<std::size_t>(row_of(thread, i) * set.n + column_of(thread, i))] =
-            d[i];
+        set.at(row_of(thread, i), column_of(thread, i)) = d[i];
       std::memcpy(&d[i], &kPoison, sizeof kPoison);
     }
     lent = d;
@@ -239,10 +239,10 @@ void TensorCore::wait(float* d, int registers, int pending) {
       engine_.fail("wgmma_wait: names " + std::to_string(registers) + " registers, the wgmma had " +
                    std::to_string(set.n / 2));
     for (int i = 0; i < registers; ++i) {
-      if (std::memcmp(&d[i], &kPoison, sizeof kPoison) != 0)
+      if (std::bit_cast<u32>(d[i]) != kPoison)
         engine_.fail("wgmma_wait: accumulator register " + std::to_string(i) +
                      " was written while the wgmma was in flight");
-      d[i] = set.matrix[static_cast<std::size_t>(row_of(thread, i) * set.n + column_of(thread, i))];
+      d[i] = set.at(row_of(thread, i), column_of(thread, i));
     }
     lent = nullptr;
     --set.lent;

@@ -89,6 +89,11 @@ class TensorCore {
     int lent = 0;                    // threads whose registers are here
     std::array<std::uint64_t, 4> last_use = {};  // by each warp: the number of a multiplication
     std::vector<float> matrix;                   // 64 x n
+
+    float& at(int row, int column) {
+      const int place = row * n + column;
+      return matrix[static_cast<std::size_t>(place)];
+    }
   };
   struct Multiplication {
     WgmmaOperands operands;  // d is the first warp's first lane's

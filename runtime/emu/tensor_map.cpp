@@ -18,6 +18,11 @@ u32 chunk_offset(const BoxMap& map, u32 box_offset, u32 row, u32 chunk) {
   return swizzled_address(address, map.swizzle_span) - kSharedBase;
 }
 
+/// Addresses are numbers here, which wrap as the copy engine's do.
+void* pointer(u64 address) {
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+
 }  // namespace
 
 /// Calls row(index in the box, global address, first byte, end byte) for every row; the bytes from
@@ -49,9 +54,7 @@ void BoxMap::load(const Coordinates& at, std::byte* shared, u32 offset) const {
       const u32 low = std::clamp(first, begin, begin + kChunk);
       const u32 high = std::clamp(end, low, begin + kChunk);
       if (high - low < kChunk) std::memset(target, 0, kChunk);
-      if (high > low)
-        std::memcpy(target + (low - begin), reinterpret_cast<const void*>(address + low),
-                    high - low);
+      if (high > low) std::memcpy(target + (low - begin), pointer(address + low), high - low);
     }
   });
 }
@@ -69,7 +72,7 @@ void BoxMap::write(const Coordinates& at, const std::byte* box_data) const {
     // in which the tensor ends is written to its end.
     if (end > first) end += std::min<u32>(-(address + end) % kChunk, row_bytes() - end);
     if (end > first)
-      std::memcpy(reinterpret_cast<void*>(address + first),
+      std::memcpy(pointer(address + first),
                   box_data + static_cast<std::size_t>(row) * row_bytes() + first, end - first);
   });
 }

@@ -89,7 +89,9 @@ TEST(BenchRequest, RowsFromSuitesShapesAndFiles) {
   plan = plan_rows(parsed("--suite decode"), nullptr);
   EXPECT_EQ(plan.flush, Flush::clean);
   EXPECT_EQ(plan.section, "dense_fp8_sweep_clean");
-  EXPECT_EQ(plan_rows(parsed("--suite decode --flush dirty"), nullptr).flush, Flush::dirty);
+  plan = plan_rows(parsed("--suite decode --flush dirty"), nullptr);
+  EXPECT_EQ(plan.flush, Flush::dirty);
+  EXPECT_EQ(plan.section, "dense_fp8_sweep") << "the other section is of a clean L2";
 
   plan = plan_rows(parsed("--shapes 8x16x32 8x16x32 --out fp32 --c bf16"), nullptr);
   ASSERT_EQ(plan.rows.size(), 1u);
@@ -104,6 +106,15 @@ TEST(BenchRequest, RowsFromSuitesShapesAndFiles) {
   EXPECT_THAT(plan.notes[0], HasSubstr("measured with --flush dirty, this is none"));
   expect_error(ErrorCode::invalid_argument, {"no section 'sweep'"},
                [&] { plan_rows(parsed("--shapes 8x16x32 --against p --section sweep"), &peers); });
+}
+
+TEST(BenchRequest, AnotherCardIsSaid) {
+  const GemmRequest plain = parsed("--shapes 8x16x32"), peers = parsed("--against p");
+  EXPECT_EQ(card_note(plain, "NVIDIA H200"), "");
+  EXPECT_EQ(card_note(plain, "NVIDIA H100 80GB HBM3"),
+            "this is NVIDIA H100 80GB HBM3, but the floors are an H200's");
+  EXPECT_THAT(card_note(peers, "NVIDIA H20"), HasSubstr("the floors and the peers' times are"));
+  EXPECT_EQ(card_note(parsed("--shapes 8x16x32 --scale-layouts"), "NVIDIA H20"), "");
 }
 
 TEST(BenchHost, CallsTakeTurns) {

@@ -95,14 +95,17 @@ TEST(BenchReport, TheTableShowsWhatThereIs) {
   EXPECT_EQ(totals({}), "");
 }
 
-TEST(BenchReport, PassesArePooled) {
-  RowTimes times = some_times(), more = some_times();
-  more.variants[0].us = {20, 20, 20};
-  more.timer = "events";
-  add_pass(times, more);
-  EXPECT_EQ(times.variants[0].us.size(), 6u);
-  EXPECT_EQ(times.baselines[0].us.size(), 6u);
-  EXPECT_EQ(times.timer, "mixed");
+TEST(BenchReport, TheMedianPassIsReported) {
+  RowTimes slow = some_times(), wrong = some_times(), middle = some_times();
+  slow.variants[0].us = {20, 20, 20};
+  slow.timer = "events";
+  wrong.wrong = "D[0, 0] is 1";
+  middle.baselines[0].us = {23, 23, 23};
+  const RowTimes reported = median_pass({slow, wrong, middle});
+  EXPECT_EQ(reported.variants[0].us.size(), 3u);
+  EXPECT_EQ(reported.baselines[0].us[0], 23);
+  EXPECT_EQ(reported.timer, "cupti");
+  EXPECT_EQ(reported.wrong, "D[0, 0] is 1") << "in whatever pass";
 }
 
 TEST(BenchCompare, RowsAreMatchedByKeys) {
@@ -126,6 +129,24 @@ TEST(BenchCompare, RowsAreMatchedByKeys) {
   EXPECT_EQ(result.only_before, 1);
   EXPECT_EQ(result.only_after, 1);
   EXPECT_THAT(result.differences, ElementsAre("flush: \"dirty\" before, \"clean\" after"));
+}
+
+TEST(BenchCompare, WrongRowsAndUnlikeTimersAreNotCompared) {
+  Json before = {{"run", {{"device", "X"}}}, {"dense", {row(1, 10), row(2, 20), row(3, 30)}}};
+  for (Json& r : before["dense"]) r["timer"] = "cupti";
+  Json after = before;
+  after["dense"][0]["timer"] = "events";
+  after["dense"][1]["check"] = "WRONG: kiln: D[0, 0] is 1";
+  after["dense"][2].erase("us");
+  after["dense"][2]["error"] = "refused";
+  const Comparison result = compare(before, after);
+  ASSERT_EQ(result.rows.size(), 1u);
+  EXPECT_EQ(result.rows[0].name, "2x16x32");
+  EXPECT_THAT(result.skipped,
+              ElementsAre("dense  1x16x32: timed by cupti before, by events after"));
+  EXPECT_THAT(result.bad,
+              ElementsAre("dense  2x16x32: WRONG: kiln: D[0, 0] is 1", "dense  3x16x32: refused"));
+  EXPECT_TRUE(compare(after, before).bad.empty()) << "what was wrong and is right is no fault";
 }
 
 }  // namespace

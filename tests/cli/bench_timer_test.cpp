@@ -4,13 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "arith/codecs.hpp"
 #include "arith/host_matrix.hpp"
+#include "cli/bench/cuda_rig.hpp"
+#include "cli/bench/cuda_timer.hpp"
 #include "cli/bench/gemm_bench.hpp"
 #include "cli/bench/inputs.hpp"
+#include "tests/support/runtime_support.hpp"
 
 namespace kiln::bench {
 namespace {
@@ -53,6 +57,78 @@ TEST(BenchTimer, KernelsBetweenMarkersAreSummed) {
   const auto times = split_records(records, order, problem);
   ASSERT_TRUE(times) << problem;
   EXPECT_THAT(*times, ElementsAre(10, 9, 8, 11));
+}
+
+TEST(BenchTimer, TimeInWhichKernelsOverlapCountsOnce) {
+  const std::vector<int> order = {0, 0};
+  std::string problem;
+  // The second kernel starts 2 us before the first ends; the third runs within the second.
+  const auto times =
+      split_records({marker(1000, 0), kernel(10000, 5000), kernel(13000, 6000), kernel(14000, 1000),
+                     kernel(20000, 1000), marker(30000, 0), kernel(40000, 7000)},
+                    order, problem);
+  ASSERT_TRUE(times) << problem;
+  EXPECT_THAT(*times, ElementsAre(10, 7));
+}
+
+TEST(BenchTimer, ClocksAreRaisedAgainAfterIdling) {
+  using std::chrono::milliseconds;
+  EXPECT_GE(time_to_raise_clocks({}), milliseconds(200));
+  EXPECT_EQ(time_to_raise_clocks(milliseconds(10)), milliseconds(0));
+  EXPECT_EQ(time_to_raise_clocks(milliseconds(50)), milliseconds(100));
+}
+
+TEST(BenchTimer, WhatIsFilled) {
+  const CudaTimerOptions options{.fill_bytes = 1'000'000, .read_bytes = 5'000'000};
+  EXPECT_EQ(filled_bytes(Flush::none, options), 0u);
+  EXPECT_EQ(filled_bytes(Flush::dirty, options), 1'000'000u);
+  EXPECT_EQ(filled_bytes(Flush::clean, options), 5'000'000u);
+}
+
+class BenchLibraries : public RuntimeTest {};
+
+TEST_F(BenchLibraries, TheNewestNameIsLookedForEverywhereFirst) {
+  EXPECT_THAT(library_candidates({"a.13", "a.12"}, {"/x", "/y"}),
+              ElementsAre("a.13", "/x/a.13", "/y/a.13", "a.12", "/x/a.12", "/y/a.12"));
+}
+
+TEST_F(BenchLibraries, WheelsLieInSiteAndDistPackages) {
+  const std::string site = path("lib/python3.11/site-packages/nvidia/cuda_cupti/lib"),
+                    dist = path("lib/python3/dist-packages/nvidia/cu13/lib");
+  for (const std::string& directory : {site, dist, path("lib/perl5/site-packages/nvidia/cu13/lib")})
+    std::filesystem::create_directories(directory);
+  EXPECT_THAT(wheel_directories(directory()), ElementsAre(site, dist));
+  EXPECT_TRUE(wheel_directories(path("none")).empty());
+}
+
+TEST(BenchBits, TheSampleIsSpreadOverTheTiles) {
+  // 0 * 0 = 0; one row of D after another is wrong, and the sample sees some.
+  const GemmSpec spec{.m = 4096, .n = 8, .k = 16};
+  const std::vector<u8> a(4096 * 16), b(8 * 16);
+  const std::vector<float> scales(4096, 1);
+  const HostOperands operands{
+      .spec = spec, .a = a, .b = b, .c = {}, .a_scales = scales, .b_scales = scales};
+  std::vector<u8> d(4096 * 8 * 2);
+  std::vector<i64> seen;
+  std::set<i64> bands;
+  int inside = 0;  // not in the first and last rows of a tile
+  std::string checked;
+  for (i64 row = 0; row < 4096; ++row) {
+    u8& byte = d[static_cast<std::size_t>(row * 16)];
+    byte = 1;
+    const bool found = !model_difference(operands, d, Check::sample, checked).empty();
+    byte = 0;
+    if (!found) continue;
+    seen.push_back(row);
+    bands.insert(row / 512);
+    inside += row % 128 > 4 && row % 128 < 123;
+  }
+  EXPECT_EQ(checked, "8 rows");
+  ASSERT_EQ(seen.size(), 8u);
+  EXPECT_EQ(bands.size(), 8u);
+  EXPECT_EQ(seen.front(), 0);
+  EXPECT_EQ(seen.back(), 4095);
+  EXPECT_GE(inside, 4);
 }
 
 TEST(BenchTimer, RecordsThatDoNotFitAreRefused) {
@@ -118,7 +194,8 @@ TEST(BenchInputs, EveryScaleLayoutHoldsTheSameValues) {
     strides.emplace(view.stride[0], view.stride[1]);
     std::vector<float> memory(2000);
     view.data = memory.data();
-    lay_out_scales(dense.data(), view, memory);
+    lay_out_scales(dense.data(), view, -7, memory);
+    EXPECT_EQ(std::count(memory.begin(), memory.end(), -7), 2000 - rows * columns);
     for (i64 i = 0; i < rows; ++i)
       for (i64 q = 0; q < columns; ++q)
         EXPECT_EQ(read_element(view, i, q), dense[i * columns + q]) << to_string(layout);

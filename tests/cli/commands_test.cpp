@@ -81,6 +81,13 @@ TEST(CliEnv, SucceedsWhereThingsAreMissing) {
   const Json json = json_of(outcome);
   EXPECT_EQ(json["gpu_usable"], false);
   EXPECT_NE(json["no_gpu"], "");
+  // What a missing driver costs is said once, and where it is missing.
+  if (json["driver"]["present"] == false) {
+    EXPECT_THAT(json["driver"]["missing"].get<std::string>(),
+                HasSubstr("kernels run without a GPU on Device::emu and Device::cpu"));
+    EXPECT_EQ(json["no_gpu"], "no driver to reach one with");
+    EXPECT_THAT(outcome.out, testing::Not(HasSubstr("emulator only")));
+  }
   EXPECT_EQ(json["nvrtc"]["present"], false);
   EXPECT_THAT(json["nvrtc"]["missing"].get<std::string>(), HasSubstr("cannot be compiled"));
   EXPECT_EQ(json["host_compiler"]["present"], false);

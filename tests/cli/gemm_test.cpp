@@ -104,6 +104,23 @@ TEST_F(CliGemm, OddSizesOnBothDevices) {
       }
 }
 
+TEST_F(CliGemm, AnyNAndKTakeTheCopyEngine) {
+  make(5, 300, 37);
+  for (const char* out : {"bf16", "fp32"}) {
+    const Outcome outcome = gemm(kEmu + std::vector<std::string>{"--out", out, "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const auto json = nlohmann::json::parse(outcome.out);
+    EXPECT_THAT(json["kernel"]["config"].get<std::string>(), testing::Not(HasSubstr("plain")));
+    EXPECT_THAT(json["h200"]["config"].get<std::string>(), testing::Not(HasSubstr("plain")));
+    EXPECT_EQ(json["n"], 300);
+    EXPECT_EQ(json["check"]["bits"]["elements"], 1500);
+    EXPECT_EQ(written_values(path("d.npy")).size(), 1500u);
+  }
+  make(5, 301, 37);  // FP32 rows of D are padded too
+  EXPECT_THAT(gemm(kEmu + std::vector<std::string>{"--out", "fp32", "--json"}).out,
+              testing::Not(HasSubstr("=plain")));
+}
+
 TEST_F(CliGemm, TypesAndRecipesDiffer) {
   make(40, 48, 300);
   const std::string usual = result(kCpu);
@@ -199,6 +216,31 @@ TEST_F(CliGemm, JsonHoldsTheResult) {
   EXPECT_EQ(json["d"], path("d.npy"));
 }
 
+TEST_F(CliGemm, ACacheThatCannotBeUsedIsOneWarning) {
+  make(3, 4, 5);
+  write_text(path("file"), "");
+  std::filesystem::create_directory(path("open"));
+  std::filesystem::permissions(path("open"), std::filesystem::perms::all);
+  const std::string usual = result(kEmu);
+  const auto with_cache = [&](const std::string& cache) {
+    return kiln({.arguments = {"gemm", path("a.npy"), path("b.npy"), "-o", path("d.npy"),
+                               "--device", "emu", "--json"},
+                 .environment = {{"KILN_CACHE_DIR", cache}}});
+  };
+  for (const char* cache : {"file", "open"}) {
+    const Outcome outcome = with_cache(path(cache));
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_THAT(outcome.err, StartsWith("kiln: warning: compiled kernels are kept in memory only"));
+    EXPECT_THAT(outcome.err, HasSubstr(path(cache)));
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(nlohmann::json::parse(outcome.out)["warnings"].size(), 1u);
+    EXPECT_TRUE(read_text(path("d.npy")) == usual);
+  }
+  const Outcome fine = with_cache(path("new"));
+  EXPECT_EQ(fine.err, "");
+  EXPECT_EQ(nlohmann::json::parse(fine.out)["warnings"].size(), 0u);
+}
+
 TEST_F(CliGemm, NoCheckIsSaid) {
   make(3, 4, 5);
   const Outcome outcome = gemm(kCpu + std::vector<std::string>{"--check", "none"});
@@ -213,7 +255,7 @@ TEST_F(CliGemm, AutoTakesTheEmulatorAndSaysWhy) {
   make(30, 40, 50);
   const Outcome outcome = gemm({});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("emu, auto: no GPU, and the product is small"));
+  EXPECT_THAT(outcome.out, HasSubstr("emu, auto: no usable GPU, and the product is small"));
   EXPECT_THAT(outcome.out, HasSubstr("\nno GPU      "));
 }
 
@@ -223,7 +265,8 @@ TEST_F(CliGemm, AutoWithoutACompilerTakesTheCpu) {
       kiln({.arguments = {"gemm", path("a.npy"), path("b.npy"), "-o", path("d")},
             .environment = {{"KILN_CXX", "/nonexistent/c++"}}});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("cpu, auto: no GPU, and no kernel for the emulator either"));
+  EXPECT_THAT(outcome.out,
+              HasSubstr("cpu, auto: no usable GPU, and no kernel for the emulator either"));
   EXPECT_THAT(outcome.out, HasSubstr("KILN_CXX=/nonexistent/c++"));
 }
 
@@ -330,6 +373,12 @@ TEST_F(CliGemm, AProductTooLargeForTheMachineIsRefused) {
   write_text(path("a.npy"), npy_matrix(1000000, 1, ones));
   write_text(path("b.npy"), npy_matrix(1000000, 1, ones));
   expect_failure(gemm(kCpu), "this machine has");
+  // Rows without a value take none in the file, and 16 bytes of codes, scales and D each.
+  write_text(path("a.npy"), npy_bytes(1, npy_dictionary("<f4", false, "(2000000000, 0)"), ""));
+  write_text(path("b.npy"), npy_bytes(1, npy_dictionary("<f4", false, "(1, 0)"), ""));
+  if (::sysconf(_SC_PHYS_PAGES) < (i64{100} << 30) / ::sysconf(_SC_PAGESIZE)) {
+    expect_failure(gemm(kCpu), "M=2000000000 N=1 K=0 takes 59.6 GiB for the quantised matrices");
+  }
   // Sizes beyond the library's limit, in a file of 128 bytes.
   write_text(path("a.npy"),
              npy_bytes(1, npy_dictionary("<f4", false, "(4611686018427387904, 0)"), ""));

@@ -40,6 +40,7 @@ TEST(CliText, ErrorsCannotDriveATerminal) {
   EXPECT_EQ(error_line("bad \x1b[2J name"), "kiln: error: bad ?[2J name\n");
   EXPECT_EQ(error_line("one\ntwo\n"), "kiln: error: one\n  two\n");
   EXPECT_EQ(error_line("gr\xC3\xBC\xC3\x9F"), "kiln: error: gr\xC3\xBC\xC3\x9F\n");
+  EXPECT_EQ(warning_line("one\ntwo \x1b"), "kiln: warning: one two ?\n");
   EXPECT_EQ(in_quotes("a\nb\xFF"), "'a\\x0ab\\xff'");
   EXPECT_EQ(in_quotes(std::string(100, 'x')), "'" + std::string(60, 'x') + "...'");
 }

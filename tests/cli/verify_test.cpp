@@ -36,8 +36,8 @@ struct Product {
     operands.b_file = matrix_of(n, k, 2);
     operands.a = operands.a_file.view();
     operands.b = operands.b_file.view();
-    operands.a_quantised = QuantisedMatrix(operands.a, ScaleRecipe::row_1x128);
-    operands.b_quantised = QuantisedMatrix(operands.b, recipe);
+    operands.a_quantised = QuantisedMatrix(operands.a, ScaleRecipe::row_1x128, m);
+    operands.b_quantised = QuantisedMatrix(operands.b, recipe, n);
     operands.m = m;
     operands.n = n;
     operands.k = k;

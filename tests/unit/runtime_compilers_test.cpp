@@ -86,14 +86,28 @@ TEST_F(RuntimeNvrtc, ALibraryThatTheDriverRulesOutIsPassedOver) {
 }
 
 TEST_F(RuntimeNvrtc, AMissingLibraryNamesAllThatWasLookedFor) {
+  const NvrtcSearch nowhere = in({path("x"), path("y")});
   expect_error(ErrorCode::no_compiler,
                {"libnvrtc.so.13 and libnvrtc.so.12", path("x"), path("y"), "pip install",
                 "KILN_NVRTC", "Device::emu"},
-               [&] {
-                 find_nvrtc(in({path("x"), path("y")}));
-               });
-  expect_error(ErrorCode::no_compiler, {"looked for libnvrtc.so.12", "driver supports CUDA 12.8"},
+               [&] { find_nvrtc(nowhere); });
+  expect_error(ErrorCode::no_compiler,
+               {"looked for libnvrtc.so.12", "driver supports CUDA 12.8",
+                "pip install nvidia-cuda-nvrtc-cu12"},
                [&] { find_nvrtc(in({path("x")}, 12080)); });
+}
+
+TEST_F(RuntimeNvrtc, ALibraryThatIsTooOldIsPassedOver) {
+  const std::string old = fake("old", 12), good = fake("good", 12);
+  write_text(old + "/libnvrtc-builtins.so.12.0", "z");
+  write_text(good + "/libnvrtc-builtins.so.12.3", "z");
+  const std::string reason = old + "/libnvrtc.so.12 is NVRTC 12.0, wanted at least 12.3";
+  EXPECT_EQ(find_nvrtc(in({old, good})).path, good + "/libnvrtc.so.12");
+  EXPECT_EQ(find_nvrtc(in({old, good})).minor, 3);
+  expect_error(ErrorCode::no_compiler, {reason, "pip install"}, [&] { find_nvrtc(in({old})); });
+  NvrtcSearch named = in({good});
+  named.named = old + "/libnvrtc.so.12";
+  expect_error(ErrorCode::no_compiler, {"KILN_NVRTC", reason}, [&] { find_nvrtc(named); });
 }
 
 TEST_F(RuntimeNvrtc, ANamedLibraryIsTheOnlyOne) {
@@ -124,6 +138,8 @@ TEST_F(RuntimeNvrtc, DirectoriesCoverToolkitWheelsAndPrefixesAndNeverTheWorkingD
   Settings s;
   s.library_path = {"/ld"};
   s.cuda_home = "/cuda home";
+  std::filesystem::create_directories(path("home") + "/.local/lib/python3.11");
+  s.home = path("home");
   s.virtual_env = path("venv");
   s.conda_prefix = "/conda";
   const auto directories =
@@ -132,8 +148,13 @@ TEST_F(RuntimeNvrtc, DirectoriesCoverToolkitWheelsAndPrefixesAndNeverTheWorkingD
        {std::string("/ld"), std::string("/p/lib/python3.11/site-packages/nvidia/cu13/lib"),
         std::string("/p/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib"),
         std::string("/cuda home/lib64"), std::string("/usr/local/cuda/lib64"),
-        path("venv") + "/lib/python3.12/site-packages/nvidia/cu13/lib", std::string("/conda/lib")})
+        path("venv") + "/lib/python3.12/site-packages/nvidia/cu13/lib", std::string("/conda/lib"),
+        path("home") + "/.local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib"})
     EXPECT_THAT(directories, testing::Contains(wanted));
+  for (const auto& entry : std::filesystem::directory_iterator("/usr/local/lib"))
+    if (entry.path().filename().string().starts_with("python3")) {
+      EXPECT_THAT(directories, testing::Contains(entry.path() / "dist-packages/nvidia/cu13/lib"));
+    }
   for (const std::string& directory : directories) EXPECT_EQ(directory[0], '/') << directory;
 }
 

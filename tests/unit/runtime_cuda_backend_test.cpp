@@ -10,6 +10,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "kiln/gemm.hpp"
 #include "runtime_allocation_count.hpp"
 #include "stub_driver/stub_driver.hpp"
 #include "tests/support/runtime_support.hpp"
@@ -181,6 +182,45 @@ TEST_F(RuntimeCudaBackend, TheHotPathAllocatesNothing) {
   EXPECT_GT(allocation_count(), before) << "the counter does not count";
 }
 
+/// The whole call, in a process that finds the stub as its driver and a script as its compiler.
+TEST_F(RuntimeCudaBackend, AWarmGemmAllocatesNothing) {
+  const TemporaryDirectory tools("");
+  std::filesystem::create_symlink(KILN_STUB_DRIVER, tools.path() + "/libcuda.so.1");
+  make_executable(tools.path() + "/nvcc",
+                  "#!/bin/sh\n"
+                  "if [ \"$1\" = --version ]; then echo 'Cuda, release 13.0, V13.0.1'; exit; fi\n"
+                  "echo cubin > kernel.cubin\n");
+  const ProcessResult result = run_process(
+      {.arguments = {"/usr/bin/env", "LD_LIBRARY_PATH=" + tools.path(), "KILN_CACHE_DIR=off",
+                     "KILN_COMPILER=nvcc:" + tools.path() + "/nvcc",
+                     std::filesystem::read_symlink("/proc/self/exe"),
+                     "--gtest_also_run_disabled_tests",
+                     "--gtest_filter=RuntimeCudaBackend.DISABLED_WarmGemmInAProcessOfItsOwn"},
+       .directory = tools.path()});
+  EXPECT_TRUE(result.ok()) << result.outcome() << "\n" << result.output;
+  EXPECT_THAT(result.output, testing::HasSubstr("[  PASSED  ] 1 test"));
+}
+
+TEST_F(RuntimeCudaBackend, DISABLED_WarmGemmInAProcessOfItsOwn) {
+  constexpr i64 kM = 300, kN = 512, kK = 1024;
+  const auto at = [](std::uintptr_t address) { return reinterpret_cast<void*>(address); };
+  const GemmArgs args = {
+      .a = {TensorView::row_major(at(0x10000000), DType::e4m3, kM, kK),
+            TensorView::row_major(at(0x20000000), DType::fp32, kM, kK / 128),
+            ScaleRecipe::row_1x128},
+      .b = {TensorView::row_major(at(0x30000000), DType::e4m3, kN, kK),
+            TensorView::row_major(at(0x40000000), DType::fp32, kN / 128, kK / 128),
+            ScaleRecipe::block_128x128},
+      .d = TensorView::row_major(at(0x50000000), DType::bf16, kM, kN),
+      .c = {}};
+  gemm(args);
+  ASSERT_EQ(stub().launches, 1);
+  const std::uint64_t before = allocation_count();
+  gemm(args);
+  EXPECT_EQ(allocation_count(), before);
+  EXPECT_EQ(stub().launches, 2);
+}
+
 TEST_F(RuntimeCudaBackend, MemoryRoundTrip) {
   const auto backend = make();
   std::vector<std::uint8_t> in(1000), out(1000);
@@ -210,9 +250,9 @@ TEST_F(RuntimeCudaBackend, ErrorsNameTheCallAndTheDriversWords) {
                [&] { backend->launch(kernel, 1, &params, sizeof params, {}); });
   EXPECT_EQ(stub().context_depth, 0);
   fail("cuModuleLoadData", 700);  // the stub has no text for it
-  expect_error(ErrorCode::driver, {"cuModuleLoadData failed: CUDA_ERROR_ILLEGAL_ADDRESS"}, [&] {
-    load(*backend, {128, 1, 0});
-  });
+  const KernelShape shape{128, 1, 0};
+  expect_error(ErrorCode::driver, {"cuModuleLoadData failed: CUDA_ERROR_ILLEGAL_ADDRESS"},
+               [&] { load(*backend, shape); });
   EXPECT_EQ(stub().capture_mode, 0);
   fail("cuMemAlloc", 12345);
   expect_error(ErrorCode::driver, {"cuMemAlloc failed: CUDA error 12345"},
@@ -294,11 +334,10 @@ TEST_F(RuntimeCudaBackend, AForkedChildGetsAnErrorNotAHang) {
 }
 
 TEST(RuntimeDriver, ADriverThatIsMissingOrOldIsExplained) {
-  expect_error(
-      ErrorCode::no_device,
-      {"no NVIDIA driver was found", "libno-such-cuda.so.1", "/x/libcuda.so", "Device::emu"}, [] {
-        Driver({"libno-such-cuda.so.1", "/x/libcuda.so"});
-      });
+  const std::vector<std::string> missing = {"libno-such-cuda.so.1", "/x/libcuda.so"};
+  expect_error(ErrorCode::no_device,
+               {"no NVIDIA driver was found", missing[0], missing[1], "Device::emu"},
+               [&] { Driver driver(missing); });
   expect_error(ErrorCode::no_device, {"libm.so.6 lacks cuInit", "cuLaunchKernelEx", "CUDA 12.0"},
                [] { Driver({"libm.so.6"}); });
 }

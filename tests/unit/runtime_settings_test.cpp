@@ -48,11 +48,11 @@ TEST(RuntimeSettings, BadValuesNameTheVariableAndTheValue) {
       {"KILN_CACHE_DIR", "OFF"},     {"KILN_NVRTC", ""},
       {"KILN_NVRTC", "libnvrtc.so"}, {"KILN_CXX", ""},
       {"KILN_CXX", "bin/g++"},       {"KILN_CXX", "./g++"}};
-  for (const auto& [name, value] : bad)
+  for (const auto& [name, value] : bad) {
+    const std::map<std::string, std::string> variables = {{name, value}};
     expect_error(ErrorCode::invalid_argument, {name, std::string("\"") + value + "\"", "wanted"},
-                 [&] {
-                   parse({{name, value}});
-                 });
+                 [&] { parse(variables); });
+  }
 }
 
 TEST(RuntimeSettings, SystemNamesHoldAbsolutePathsOrNothing) {
