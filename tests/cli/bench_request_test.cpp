@@ -119,8 +119,10 @@ TEST(BenchRequest, AnotherCardIsSaid) {
 
 TEST(BenchHost, CallsTakeTurns) {
   std::string order;
-  const auto times = time_calls(
-      {[&] { order += 'a'; }, [&] { order += 'b'; }}, [&] { order += '|'; }, 2, 3);
+  const auto a = [&] { order += 'a'; };
+  const auto b = [&] { order += 'b'; };
+  const auto wait = [&] { order += '|'; };
+  const auto times = time_calls({a, b}, wait, 2, 3);
   EXPECT_EQ(order, "|aaa|bbb|aaa|bbb|aaa|bbb|");
   ASSERT_EQ(times.size(), 2u);
   EXPECT_EQ(times[0].runs, 2);
