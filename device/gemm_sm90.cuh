@@ -59,7 +59,7 @@ struct GemmSm90 {
     alignas(1024) u8 a[P::kTileM * 128];
     u8 b[P::kTileN * 128];
   };
-  struct ScaleRun {
+  struct alignas(16) ScaleRun {  // whatever the staging before it is: some are read in pairs
     float value[P::kScaleRun][P::kScaleSlots * 32];
   };
   struct Smem {

@@ -13,7 +13,14 @@ namespace kiln {
 namespace {
 
 // Kernels throw nothing and need no C++ library; every symbol must be found when they are linked.
-const std::vector<std::string> kFlags = {"-fno-exceptions", "-fno-rtti", "-w", "-Wl,-z,defs",
+// Every load and store checks its alignment, as a GPU does and an x86 does not; without a runtime,
+// by a trap (fault.hpp).
+const std::vector<std::string> kFlags = {"-fsanitize=alignment",
+                                         "-fsanitize-undefined-trap-on-error",
+                                         "-fno-exceptions",
+                                         "-fno-rtti",
+                                         "-w",
+                                         "-Wl,-z,defs",
                                          "-Wl,--as-needed"};
 
 class EmuBackend final : public Backend {

@@ -11,7 +11,7 @@
 namespace kiln::emu {
 namespace {
 
-constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE};
+constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE, kTrapSignal};
 constexpr std::size_t kHandlerStackBytes = 64 << 10;
 
 std::array<struct sigaction, kSignals.size()> previous;

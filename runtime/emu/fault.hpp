@@ -6,10 +6,19 @@
 // A fault anywhere else goes to whoever handled the signal before.
 #pragma once
 
+#include <signal.h>
+
 #include <cstddef>
 #include <memory>
 
 namespace kiln::emu {
+
+/// Raised by the checks that the host's compiler puts into kernels (emu_backend.cpp).
+#if defined(__x86_64__)
+inline constexpr int kTrapSignal = SIGILL;
+#else
+inline constexpr int kTrapSignal = SIGTRAP;
+#endif
 
 /// While it lives, this OS thread can take faults of kernels: it has a stack for signal handlers,
 /// and the process has the handler (installed once, at the first launch, and kept).

@@ -5,6 +5,7 @@
 
 #include "kiln/error.hpp"
 #include "runtime/emu/engine.hpp"
+#include "runtime/emu/fault.hpp"
 
 namespace kiln::emu {
 namespace {
@@ -68,6 +69,8 @@ void Engine::report_deadlock() const {
 
 std::string Engine::fault_text(const void* address, int signal) const {
   if (signal == SIGFPE) return "divides an integer by zero";
+  if (signal == kTrapSignal)
+    return "loads or stores at an address that is not a multiple of what its type is aligned to";
   if (stacks_.in_guard(current_->index, address)) return "overflows its stack";
   for (int rank = 0; rank < cluster_size(); ++rank) {
     const Cta& cta = *ctas_[static_cast<std::size_t>(rank)];

@@ -42,6 +42,14 @@ TEST(EngineFaults, NullPointersStacksAndDivisions) {
   EXPECT_EQ(out, 7);
 }
 
+/// What a GPU refuses and this CPU would do: a misaligned pair of scales went unseen until an H200.
+TEST(EngineFaults, MisalignedAccesses) {
+  expect_fails({.declarations = "struct alignas(8) Pair { float x, y; }; struct S { float v[8]; };",
+                .body = "auto* pair = reinterpret_cast<const Pair*>(shared<S>().v + thread_idx());"
+                        "volatile float sum = pair->x + pair->y;"},
+               {"lane 1", "an address that is not a multiple of what its type is aligned to"});
+}
+
 // ---- launches
 // --------------------------------------------------------------------------------------
 
