@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/bench/results.hpp"
 #include "cli/commands.hpp"
 #include "cli/json.hpp"
 #include "cli/text.hpp"
@@ -33,7 +34,10 @@ std::string cache_text(const EnvironmentInfo& info) {
 
 void print_table(const EnvironmentInfo& info) {
   std::vector<std::pair<std::string, std::string>> lines;
-  lines.emplace_back("kiln", info.version + "  sources " + info.build.substr(0, 12));
+  const bench::BuildInfo build = bench::build_info();
+  lines.emplace_back(
+      "kiln", fmt::format("{}  commit {}{}, sources {}", info.version, build.commit.substr(0, 12),
+                          build.dirty ? " with changes" : "", info.build.substr(0, 12)));
   lines.emplace_back("driver", component_text(info.driver));
   for (const CudaDevice& device : info.devices)
     lines.emplace_back(fmt::format("GPU {}", device.ordinal), device_text(device));
@@ -65,7 +69,10 @@ Json as_json(const EnvironmentInfo& info) {
                        {"memory_bytes", device.memory_bytes}});
   Json warnings = info.cache.warnings;
   for (const std::string& warning : info.warnings) warnings.push_back(warning);
+  const bench::BuildInfo build = bench::build_info();
   Json json = {{"version", info.version},
+               {"commit", build.commit},
+               {"dirty", build.dirty},
                {"sources", info.build},
                {"driver", component_json(info.driver)},
                {"devices", devices},
