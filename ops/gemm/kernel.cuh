@@ -47,17 +47,6 @@ struct GemmFp8Policy {
     return {exists ? s.data + row * s.row_stride : nullptr, s.k_stride, s.vector_k != 0};
   }
 
-  /// C's part of the tile comes into the L2 while the main loop runs: all CTAs reach their
-  /// epilogues at about the same time, and would wait for memory together.
-  DEV static void prefetch_addend(const Params& p, const Tile& tile) {
-    constexpr int kSize = C.c == Addend::bf16 ? 2 : 4, kLine = 128;
-    const int bytes = min_of(kTileN, p.n - tile.n) * kSize;
-    for (int row = tile.m + ptx::lane_idx(); row < min_of(tile.m + kTileM, p.m); row += 32) {
-      const u8* first = p.c.data + row * p.c.row_stride + i64{tile.n} * kSize;
-      for (int byte = 0; byte < bytes; byte += kLine) ptx::prefetch_l2(first + byte);
-    }
-  }
-
   template <class Stage>
   DEV static void copy(const Params& p, Stage& stage, ptx::Barrier* full, const Tile& tile,
                        int k_block, int warp) {
@@ -76,9 +65,6 @@ struct GemmFp8Policy {
       ptx::fence_proxy_async();
       ptx::warp_sync();
       if (ptx::elect_one()) ptx::mbarrier_arrive(full);
-    }
-    if constexpr (C.c != Addend::none) {
-      if (k_block == 0 && warp == 0) prefetch_addend(p, tile);
     }
   }
 

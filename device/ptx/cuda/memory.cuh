@@ -16,10 +16,6 @@ DEV void load_global_x4(const float* p, float (&v)[4]) {
                : "memory");
 }
 
-/// prefetch.global.L2: a hint that the line at `p` will be read.
-/// PTX #data-movement-and-conversion-instructions-prefetch-prefetchu
-DEV void prefetch_l2(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
-
 /// stmatrix: four 8x8 matrices of 16-bit elements from the registers of a warp to shared memory.
 /// Lane 8*i+r gives the address of row r (16 bytes, aligned) of matrix i, and lane l holds in
 /// register i elements 2*(l%4) and 2*(l%4)+1 of row l/4.

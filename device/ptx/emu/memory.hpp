@@ -10,8 +10,6 @@ DEV void load_global_x4(const float* p, float (&v)[4]) {
   for (int i = 0; i < 4; ++i) v[i] = p[i];
 }
 
-DEV void prefetch_l2(const void*) {}
-
 DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
   emu::machine->stmatrix_x4(row, r0, r1, r2, r3);
 }
