@@ -46,9 +46,8 @@ GemmShape parse_gemm_shape(const std::string& option, const std::string& word) {
     ++at;
   }
   if (at != end) refuse();
-  constexpr i64 kLargest = i64{1} << 31;  // the library's own limit is a little below
   for (const i64 size : sizes)
-    if (size >= kLargest) refuse_word(option, "sizes below 2^31", word);
+    if (size > kLargestSize) refuse_word(option, fmt::format("sizes up to {}", kLargestSize), word);
   return {sizes[0], sizes[1], sizes[2]};
 }
 

@@ -190,7 +190,7 @@ Examples:
   const auto add_size = [&](const char* name, i64& size) {
     gemm.add_option(name, size, std::string(name))
         ->required()
-        ->check(CLI::Range(i64{0}, (i64{1} << 31) - 1))
+        ->check(CLI::Range(i64{0}, kLargestSize))
         ->type_name("SIZE");
   };
   add_size("M", request->shape.m);

@@ -62,11 +62,10 @@ void check_inner_sizes(const GemmRequest& request, const NpyMatrix& a, const Npy
 }
 
 void check_sizes(const GemmRequest& request, i64 m, i64 n, i64 k) {
-  constexpr i64 kLargest = (i64{1} << 31) - 1024;  // the library's limit
   for (const auto& [name, size] : {std::pair("M", m), {"N", n}, {"K", k}})
-    if (size > kLargest)
+    if (size > kLargestSize)
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("gemm: {} = {}, wanted at most {}", name, size, kLargest));
+                  fmt::format("gemm: {} = {}, wanted at most {}", name, size, kLargestSize));
   // Small files can ask for much (K = 0 or 1): better said than met by the kernel's killer.
   const DType type = dtype_of(request.d);
   const double d = static_cast<double>(m) * static_cast<double>(d_stride(n, type)) * size_of(type);

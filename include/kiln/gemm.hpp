@@ -20,7 +20,7 @@ namespace kiln {
 /// c      BF16 or FP32, N contiguous, any row stride >= N; added in FP32 before the rounding to D.
 ///        It may be exactly D (same pointer, type and strides).
 ///
-/// M, N, K >= 0, up to 2^31 - 256. M == 0 or N == 0: nothing happens. K == 0: D = C, or 0.
+/// M, N, K >= 0, up to 2^31 - 1024. M == 0 or N == 0: nothing happens. K == 0: D = C, or 0.
 /// Rows of A and B that are 16-byte aligned, and rows of D likewise, use the copy engine; other
 /// strides and addresses are correct and slower.
 ///

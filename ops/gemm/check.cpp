@@ -9,9 +9,6 @@
 namespace kiln {
 namespace {
 
-// Row and column coordinates are 32-bit in the copy engine, and a tile may overhang by two tiles.
-constexpr i64 kLargest = (i64{1} << 31) - 1024;
-
 [[noreturn]] void refuse(const std::string& message) {
   throw Error(ErrorCode::invalid_argument, "gemm: " + message);
 }
@@ -32,8 +29,8 @@ void check_output_dtype(const char* name, const TensorView& t) {
 
 void check_size(const char* name, const char* dimension, i64 size) {
   if (size < 0) refuse(fmt::format("{} has {} = {}, wanted 0 or more", name, dimension, size));
-  if (size > kLargest)
-    refuse(fmt::format("{} has {} = {}, wanted at most {}", name, dimension, size, kLargest));
+  if (size > kLargestSize)
+    refuse(fmt::format("{} has {} = {}, wanted at most {}", name, dimension, size, kLargestSize));
 }
 
 bool empty(const TensorView& t) { return t.shape[0] == 0 || t.shape[1] == 0; }

@@ -18,6 +18,7 @@
 #include <fstream>
 #include <random>
 #include <sstream>
+#include <stdexcept>
 
 #include "cli/npy.hpp"
 
@@ -45,7 +46,8 @@ Ends make_pipe() {
 
 Ends make_terminal() {
   const int ours = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (ours < 0 || ::grantpt(ours) != 0 || ::unlockpt(ours) != 0) std::abort();
+  if (ours < 0 || ::grantpt(ours) != 0 || ::unlockpt(ours) != 0)
+    throw std::runtime_error("no pseudo-terminal could be had");
   return {ours, ::open(::ptsname(ours), O_RDWR | O_NOCTTY | O_CLOEXEC)};
 }
 
@@ -57,7 +59,9 @@ pid_t start(const Invocation& run, int in, int out, int err) {
                                                   {"TMPDIR", scratch_directory().path()},
                                                   {"KILN_CACHE_DIR", cache_directory().path()},
                                                   {"CUDA_VISIBLE_DEVICES", ""}};
-  if (const char* home = std::getenv("CUDA_HOME")) variables["CUDA_HOME"] = home;
+  // Where NVRTC is, as this process knows it.
+  for (const char* name : {"CUDA_HOME", "VIRTUAL_ENV", "KILN_NVRTC"})
+    if (const char* value = std::getenv(name)) variables[name] = value;
   for (const auto& [name, value] : run.environment) variables[name] = value;
   std::vector<std::string> environment;
   for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
@@ -159,6 +163,12 @@ const TestDirectory& scratch_directory() {
 const TestDirectory& cache_directory() {
   static const TestDirectory directory;
   return directory;
+}
+
+bool has_terminals() {
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (terminal >= 0) ::close(terminal);
+  return terminal >= 0;
 }
 
 Outcome kiln(const std::vector<std::string>& arguments) { return kiln(Invocation{arguments}); }

@@ -49,6 +49,9 @@ struct Outcome {
 Outcome kiln(const Invocation& run);
 Outcome kiln(const std::vector<std::string>& arguments);
 
+/// Whether `terminal_input` works here.
+bool has_terminals();
+
 /// The directory that kiln gets as TMPDIR, and the cache that all runs share.
 const TestDirectory& scratch_directory();
 const TestDirectory& cache_directory();
