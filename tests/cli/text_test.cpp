@@ -57,11 +57,13 @@ TEST(CliText, TablesLineUp) {
 }
 
 TEST(CliWords, Shapes) {
-  const GemmShape shape = parse_gemm_shape("--shape", "4096x0X2147483647");
+  const GemmShape shape = parse_gemm_shape("--shape", "4096x0X2147482624");
   EXPECT_EQ(shape.m, 4096);
   EXPECT_EQ(shape.n, 0);
-  EXPECT_EQ(shape.k, 2147483647);
-  EXPECT_EQ(shape_text(shape), "4096x0x2147483647");
+  EXPECT_EQ(shape.k, 2147482624);
+  EXPECT_EQ(shape_text(shape), "4096x0x2147482624");
+  // One more than the library takes.
+  EXPECT_THROW(parse_gemm_shape("--shape", "4096x0x2147482625"), CLI::ValidationError);
 }
 
 TEST(CliWords, ProblemsTakeTheCopyPathsThatTheirRowsAllow) {
