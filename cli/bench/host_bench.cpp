@@ -209,33 +209,24 @@ void run_host_command(const HostRequest& request) {
   file.add("host_call", time_warm_call(request, runner));
 
   const TemporaryDirectory scratch(settings().tmpdir);
-  if (request.cold > 0) {
-    const FirstCall cold = time_first_calls(request, request.cold, scratch.path() + "/cold", true);
-    print(
-        fmt::format("first kernel of a process, cache empty, {}: {:.1f} ms (min {:.1f}; {:.1f} of "
-                    "it to find the compiler; goal 350)\n",
-                    cold.config, cold.ms.median, cold.ms.min, cold.toolchain_ms.median));
-    file.add("host_first_kernel", {{"cache", "empty"},
+  const auto first_kernel = [&](const char* cache, int processes, int goal_ms) {
+    if (processes == 0) return;
+    const bool empty = std::string(cache) == "empty";
+    const FirstCall first =
+        time_first_calls(request, processes, scratch.path() + "/" + cache, empty);
+    print(fmt::format(
+        "first kernel of a process, cache {}, {}: {:.2f} ms (min {:.2f}; {:.2f} of it "
+        "to find the compiler; goal {})\n",
+        cache, first.config, first.ms.median, first.ms.min, first.toolchain_ms.median, goal_ms));
+    file.add("host_first_kernel", {{"cache", cache},
                                    {"shape", name_of(request.compiled)},
-                                   {"config", cold.config},
-                                   {"median_ms", cold.ms.median},
-                                   {"min_ms", cold.ms.min},
-                                   {"toolchain_ms", cold.toolchain_ms.median}});
-  }
-  if (request.cached > 0) {
-    const FirstCall warm =
-        time_first_calls(request, request.cached, scratch.path() + "/warm", false);
-    print(
-        fmt::format("first kernel of a process, cache filled, {}: {:.2f} ms (min {:.2f}; {:.2f} of "
-                    "it to find the compiler; goal 2)\n",
-                    warm.config, warm.ms.median, warm.ms.min, warm.toolchain_ms.median));
-    file.add("host_first_kernel", {{"cache", "filled"},
-                                   {"shape", name_of(request.compiled)},
-                                   {"config", warm.config},
-                                   {"median_ms", warm.ms.median},
-                                   {"min_ms", warm.ms.min},
-                                   {"toolchain_ms", warm.toolchain_ms.median}});
-  }
+                                   {"config", first.config},
+                                   {"median_ms", first.ms.median},
+                                   {"min_ms", first.ms.min},
+                                   {"toolchain_ms", first.toolchain_ms.median}});
+  };
+  first_kernel("empty", request.cold, 350);
+  first_kernel("filled", request.cached, 2);
 }
 
 }  // namespace kiln::bench
