@@ -45,8 +45,8 @@ DEV float widen(float value) { return value; }
 DEV float widen(u16 value) { return ptx::bf16_to_float(value); }
 
 /// sum = fl(C + sum) where the 64 rows and kN columns all exist and every pair is one access. Loads
-/// go out in batches: one load at a time, as below, is one trip to memory at a time, which made a
-/// weight gradient of K = 1536 two and a half times slower (docs/MEASURED.md).
+/// go out in batches: one load at a time, as below, is one trip to memory at a time, which nearly
+/// doubled the time of a weight gradient of K = 1536 (docs/MEASURED.md).
 template <int kN, class T>
 DEV void add_whole_tile(float (&sum)[kN / 2], const ThreadMatrix<T>& c, const Fragment& at) {
   using Pair = typename ThreadMatrix<T>::Pair;

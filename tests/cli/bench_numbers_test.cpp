@@ -30,21 +30,23 @@ TEST(BenchStats, Summary) {
   EXPECT_EQ(geometric_mean({}), 0);
 }
 
+/// A weight gradient of the peers' file.
+constexpr GemmSpec kGradient{.m = 2112,
+                             .n = 4096,
+                             .k = 7168,
+                             .b_recipe = ScaleRecipe::row_1x128,
+                             .out = OutType::fp32,
+                             .c = Addend::fp32,
+                             .c_is_d = true};
+
 TEST(BenchSpec, KeysAreThoseOfThePeersFile) {
   const GemmSpec plain{.m = 4096, .n = 7168, .k = 2048};
   EXPECT_EQ(json_of(key_of(plain)).dump(),
             R"({"m":4096,"n":7168,"k":2048,"scales":"1D2D","out":"BF16","accumulate":0})");
-  const GemmSpec gradient{.m = 2112,
-                          .n = 4096,
-                          .k = 7168,
-                          .b_recipe = ScaleRecipe::row_1x128,
-                          .out = OutType::fp32,
-                          .c = Addend::fp32,
-                          .c_is_d = true};
-  EXPECT_EQ(json_of(key_of(gradient)).dump(),
+  EXPECT_EQ(json_of(key_of(kGradient)).dump(),
             R"({"m":2112,"n":4096,"k":7168,"scales":"1D1D","out":"FP32","accumulate":1})");
-  EXPECT_EQ(key_of(json_of(key_of(gradient))), key_of(gradient));
-  EXPECT_EQ(name_of(gradient), "2112x4096x7168 1D1D FP32 +C");
+  EXPECT_EQ(key_of(json_of(key_of(kGradient))), key_of(kGradient));
+  EXPECT_EQ(name_of(kGradient), "2112x4096x7168 1D1D FP32 +C");
   // The sweeps leave out what is the same in all their rows.
   EXPECT_EQ(key_of(Json::parse(R"({"m":4096,"n":7168,"k":2048,"us":1.5})")), key_of(plain));
   expect_error(ErrorCode::io, {"no number 'k'"},
@@ -55,14 +57,7 @@ TEST(BenchSpec, BytesAndFloorsAgreeWithTheMethod) {
   // The peers' file: 14.2 us are 1070 GB/s, and 134.6 us with C added are 855 GB/s.
   const GemmSpec decode{.m = 1, .n = 2112, .k = 7168};
   EXPECT_NEAR(bytes_of(decode) / 14.2e3, 1070, 3);
-  GemmSpec gradient{.m = 2112,
-                    .n = 4096,
-                    .k = 7168,
-                    .b_recipe = ScaleRecipe::row_1x128,
-                    .out = OutType::fp32,
-                    .c = Addend::fp32,
-                    .c_is_d = true};
-  EXPECT_NEAR(bytes_of(gradient) / 134.6e3, 855, 2);
+  EXPECT_NEAR(bytes_of(kGradient) / 134.6e3, 855, 2);
   EXPECT_NEAR(floor_us(decode), 5.4, 0.05);                          // bytes
   EXPECT_NEAR(floor_us({.m = 4096, .n = 4096, .k = 7168}), 150, 1);  // FLOPs
   EXPECT_NEAR(floor_us({.m = 4096, .n = 7168, .k = 16384}), 601, 1);
