@@ -49,7 +49,7 @@ constexpr auto query = &Entry<false, kFunction>::call;
 
 void emit(Engine& engine, EventKind kind) {
   engine.emit(
-      {.kind = kind, .thread = engine.current()->index, .cta = engine.current()->cta->rank});
+      {.kind = kind, .thread = engine.current()->index, .cta = engine.current()->cta->number});
 }
 
 // ---- thread.hpp
@@ -119,8 +119,8 @@ void register_dealloc(Engine& engine, int registers) {
   change_registers(engine, Instruction::register_dealloc, registers);
 }
 
-void grid_dependency_wait(Engine& engine) { emit(engine, EventKind::grid_dependency_wait); }
-void grid_dependency_launch(Engine& engine) { emit(engine, EventKind::grid_dependency_launch); }
+void grid_dependency_wait(Engine& engine) { engine.wait_for_grid_before(); }
+void grid_dependency_launch(Engine& engine) { engine.allow_next_grid(); }
 
 // ---- mbarrier.hpp
 // ----------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ void NamedBarriers::arrive(Warp& warp, Instruction instruction) {
   warp.joined_phase = barrier.phase;
   const Event event{.kind = EventKind::named_barrier_arrive,
                     .thread = engine_.current()->index,
-                    .cta = cta_.rank,
+                    .cta = cta_.number,
                     .offset = static_cast<u32>(operands.id)};
   engine_.emit(event);
   if (barrier.arrived < barrier.expected) return;
@@ -87,7 +87,7 @@ void NamedBarriers::wait(const NamedBarrierOperands& operands, Instruction instr
   }
   engine_.emit({.kind = EventKind::named_barrier_leave,
                 .thread = thread.index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = static_cast<u32>(operands.id)});
 }
 

@@ -129,12 +129,12 @@ void CopyEngine::start_load(const BoxMap& map, Cta& cta, u32 offset, u32 barrier
   ++cta.loads_under_way;
   engine_.emit({.kind = EventKind::load_issue,
                 .thread = operation.thread->index,
-                .cta = cta.rank,
+                .cta = cta.number,
                 .offset = offset,
                 .bytes = map.bytes(),
                 .detail = barrier,
                 .operation = id});
-  engine_.start_operation(Unit::copy_engine, slot);
+  engine_.start_operation(Unit::copy_engine, slot, *operation.cta);
 }
 
 void CopyEngine::store(const TensorMap* map, const void* source, const Coordinates& at) {
@@ -156,11 +156,11 @@ void CopyEngine::store(const TensorMap* map, const void* source, const Coordinat
   thread.bulk.open_is_empty = false;
   engine_.emit({.kind = EventKind::store_issue,
                 .thread = thread.index,
-                .cta = thread.cta->rank,
+                .cta = thread.cta->number,
                 .offset = offset,
                 .bytes = box.bytes(),
                 .operation = operation.id});
-  engine_.start_operation(Unit::copy_engine, slot);
+  engine_.start_operation(Unit::copy_engine, slot, *operation.cta);
 }
 
 u32 CopyEngine::take_slot() {
@@ -177,7 +177,7 @@ void CopyEngine::commit() {
   Thread& thread = *engine_.current();
   thread.bulk.unread.push_back(0);
   thread.bulk.open_is_empty = true;
-  engine_.emit({.kind = EventKind::store_commit, .thread = thread.index, .cta = thread.cta->rank});
+  engine_.emit({.kind = EventKind::store_commit, .thread = thread.index, .cta = thread.cta->number});
 }
 
 void CopyEngine::wait_read(int pending) {
@@ -188,7 +188,7 @@ void CopyEngine::wait_read(int pending) {
   }
   engine_.emit({.kind = EventKind::store_wait,
                 .thread = thread.index,
-                .cta = thread.cta->rank,
+                .cta = thread.cta->number,
                 .detail = static_cast<std::uint64_t>(pending)});
 }
 
@@ -209,12 +209,12 @@ void CopyEngine::advance(u32 slot) {
       break;
     case Step::read:
       read(operation);
-      engine_.start_operation(Unit::copy_engine, slot);
+      engine_.start_operation(Unit::copy_engine, slot, *operation.cta);
       break;
     case Step::write:
       operation.map.write(operation.at, operation.data.data());
       engine_.emit({.kind = EventKind::store_write,
-                    .cta = operation.cta->rank,
+                    .cta = operation.cta->number,
                     .bytes = operation.map.bytes(),
                     .operation = operation.id});
       free_slots_.push_back(slot);
@@ -227,7 +227,7 @@ void CopyEngine::land(Operation& operation) {
   operation.map.load(operation.at, cta.shared.data(), operation.offset);
   --cta.loads_under_way;
   engine_.emit({.kind = EventKind::load_land,
-                .cta = cta.rank,
+                .cta = cta.number,
                 .offset = operation.offset,
                 .bytes = operation.map.bytes(),
                 .detail = operation.barrier,
@@ -242,7 +242,7 @@ void CopyEngine::read(Operation& operation) {
   Thread& thread = *operation.thread;
   --thread.bulk.unread[operation.group];
   engine_.emit({.kind = EventKind::store_read,
-                .cta = operation.cta->rank,
+                .cta = operation.cta->number,
                 .offset = operation.offset,
                 .bytes = operation.map.bytes(),
                 .operation = operation.id});

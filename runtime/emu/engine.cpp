@@ -35,16 +35,16 @@ class KernelEnvironment {
 
 Engine* Engine::of_this_thread() { return engine_of_this_thread; }
 
-Statistics Engine::run(const Job& job, int cluster, std::uint64_t seed, Observer* observer) {
+Statistics Engine::run(std::span<Grid> grids, std::uint64_t seed, Observer* observer) {
   const KernelEnvironment environment(this);
   observer_ = observer;
-  set_up(job, cluster, seed);
+  set_up(grids, seed);
   run_until_exit();
   return statistics_;
 }
 
-void Engine::set_up(const Job& job, int cluster, std::uint64_t seed) {
-  job_ = &job;
+void Engine::set_up(std::span<Grid> grids, std::uint64_t seed) {
+  grids_ = grids;
   schedule_ = Schedule(seed);
   statistics_ = {};
   ready_.clear();
@@ -53,22 +53,44 @@ void Engine::set_up(const Job& job, int cluster, std::uint64_t seed) {
   in_kernel_ = false;
   error_ = nullptr;
   copy_engine_.reset();
+  cta_count_ = thread_count_ = alive_ = 0;
 
-  thread_count_ = alive_ = job.shape.threads * job.shape.cluster;
-  cluster_barrier_.reset(thread_count_);
-  stacks_.reserve(thread_count_);
-  while (static_cast<int>(threads_.size()) < thread_count_)
-    threads_.push_back(std::make_unique<Thread>());
-  while (static_cast<int>(ctas_.size()) < job.shape.cluster)
-    ctas_.push_back(std::make_unique<Cta>(*this, static_cast<int>(ctas_.size())));
-  for (int rank = 0; rank < job.shape.cluster; ++rank)
-    set_up_cta(*ctas_[static_cast<std::size_t>(rank)], cluster);
+  std::size_t clusters = 0;
+  for (Grid& grid : grids) {
+    grid.index = static_cast<int>(&grid - grids.data());
+    grid.alive = grid.not_allowing = grid.operations = 0;
+    grid.started = false;
+    grid.waiters.clear();
+    for (int i = grid.first_cluster; i < grid.end_cluster; ++i) {
+      if (clusters == clusters_.size()) clusters_.push_back(std::make_unique<Cluster>(*this));
+      set_up_cluster(*clusters_[clusters++], grid, i);
+    }
+  }
+  start_what_may();
 }
 
-void Engine::set_up_cta(Cta& cta, int cluster) {
-  const KernelShape& shape = job_->shape;
-  cta.index = cluster * shape.cluster + cta.rank;
+void Engine::set_up_cluster(Cluster& cluster, Grid& grid, int index) {
+  const KernelShape& shape = grid.job->shape;
+  cluster.grid = &grid;
+  cluster.barrier.reset(shape.threads * shape.cluster);
+  cluster.ctas.clear();
+  stacks_.reserve(thread_count_ + shape.threads * shape.cluster);
+  for (int rank = 0; rank < shape.cluster; ++rank) {
+    if (cta_count_ == static_cast<int>(ctas_.size()))
+      ctas_.push_back(std::make_unique<Cta>(*this, cta_count_));
+    Cta& cta = *ctas_[static_cast<std::size_t>(cta_count_++)];
+    cluster.ctas.push_back(&cta);
+    cta.rank = rank;
+    set_up_cta(cta, cluster, index);
+  }
+}
+
+void Engine::set_up_cta(Cta& cta, Cluster& cluster, int cluster_index) {
+  const KernelShape& shape = cluster.grid->job->shape;
+  cta.cluster = &cluster;
+  cta.index = cluster_index * shape.cluster + cta.rank;
   cta.thread_count = cta.alive = shape.threads;
+  cta.allows_next_grid = false;
   cta.loads_under_way = 0;
   cta.shared.start(static_cast<std::size_t>(shape.smem_bytes));
   cta.warps.assign(static_cast<std::size_t>(shape.threads) / 32, Warp());
@@ -81,21 +103,93 @@ void Engine::set_up_cta(Cta& cta, int cluster) {
   cta.mbarriers.reset();
   cta.registers.reset();
   cta.tensor_core.reset();
+  Grid& grid = *cluster.grid;
   for (int i = 0; i < shape.threads; ++i) {
-    const int index = cta.rank * shape.threads + i;
+    const int index = thread_count_++;
+    if (index == static_cast<int>(threads_.size())) threads_.push_back(std::make_unique<Thread>());
     Thread& thread = *threads_[static_cast<std::size_t>(index)];
-    thread.identity = {i, cta.index, job_->ctas, cta.rank};
+    thread.identity = {i, cta.index, grid.job->ctas, cta.rank};
     thread.index = index;
     thread.lane = i % 32;
     thread.cta = &cta;
     thread.warp = &cta.warps[static_cast<std::size_t>(i) / 32];
-    thread.state = Thread::State::ready;
+    thread.state = Thread::State::not_started;
     thread.waiting = nullptr;
     thread.bulk.reset();
     thread.fiber.start(stacks_.top(index), thread_main, &thread);
-    ready_.push_back(&thread);
+  }
+  grid.alive += shape.threads;
+  alive_ += shape.threads;
+  ++grid.not_allowing;
+}
+
+// ---- grids
+// -----------------------------------------------------------------------------------------
+
+void Engine::start(Grid& grid) {
+  grid.started = true;
+  for (int i = 0; i < thread_count_; ++i) {
+    Thread& thread = *threads_[static_cast<std::size_t>(i)];
+    if (thread.cta->cluster->grid == &grid) wake(thread);
+  }
+  emit({.kind = EventKind::grid_start, .detail = static_cast<std::uint64_t>(grid.index)});
+}
+
+void Engine::start_what_may() {
+  for (Grid& grid : grids_) {
+    if (grid.started) continue;
+    const Grid* before = grid.before;
+    if (before == nullptr || before->completed() ||
+        (grid.dependent && before->started && before->not_allowing == 0))
+      start(grid);
   }
 }
+
+/// Called when a thread of `grid` has exited, or an operation of it completed.
+void Engine::settle(Grid& grid) {
+  if (!grid.completed()) return;
+  emit({.kind = EventKind::grid_complete, .detail = static_cast<std::uint64_t>(grid.index)});
+  wake_all(grid.waiters);
+  start_what_may();
+}
+
+namespace {
+
+class GridWait final : public Waiting {
+ public:
+  explicit GridWait(const Grid& grid) : grid_(grid) {}
+  std::string text() const override {
+    return "grid_dependency_wait: " + std::to_string(grid_.alive) +
+           " threads of the grid before it have not exited";
+  }
+
+ private:
+  const Grid& grid_;
+};
+
+}  // namespace
+
+void Engine::wait_for_grid_before() {
+  Grid* before = current_->cta->cluster->grid->before;
+  if (before != nullptr && !before->completed()) {
+    before->waiters.push_back(current_);
+    block(GridWait(*before));
+  }
+  emit({.kind = EventKind::grid_dependency_wait,
+        .thread = current_->index,
+        .cta = current_->cta->number});
+}
+
+void Engine::allow_next_grid() {
+  Cta& cta = *current_->cta;
+  emit({.kind = EventKind::grid_dependency_launch, .thread = current_->index, .cta = cta.number});
+  if (cta.allows_next_grid) return;
+  cta.allows_next_grid = true;
+  if (--cta.cluster->grid->not_allowing == 0) start_what_may();
+}
+
+// ---- running
+// ---------------------------------------------------------------------------------------
 
 void Engine::run_until_exit() {
   while (alive_ > 0 || !operations_.empty()) {
@@ -122,6 +216,9 @@ void Engine::complete_operation() {
       operation.cta->tensor_core.advance(operation.slot);
       break;
   }
+  Grid& grid = *operation.cta->cluster->grid;
+  --grid.operations;
+  settle(grid);
 }
 
 void Engine::run_thread() {
@@ -139,7 +236,8 @@ void Engine::thread_main(void* argument) {
   Thread& thread = *static_cast<Thread*>(argument);
   Engine& engine = *engine_of_this_thread;
   engine.enter_kernel();
-  engine.job_->kernel(engine.job_->params);
+  const Job& job = *thread.cta->cluster->grid->job;
+  job.kernel(job.params);
   engine.enter_machine();
   std::exception_ptr error;
   try {
@@ -158,10 +256,13 @@ void Engine::exit_thread() {
   copy_engine_.check_exit(thread);
   cta.tensor_core.check_exit(thread);
   thread.state = Thread::State::exited;
-  emit({.kind = EventKind::thread_exit, .thread = thread.index, .cta = cta.rank});
+  emit({.kind = EventKind::thread_exit, .thread = thread.index, .cta = cta.number});
   --alive_;
-  cluster_barrier_.thread_exits();
+  cta.cluster->barrier.thread_exits();
   if (--cta.alive == 0) exit_cta(cta);
+  Grid& grid = *cta.cluster->grid;
+  --grid.alive;
+  settle(grid);
 }
 
 void Engine::exit_cta(Cta& cta) {
@@ -173,13 +274,16 @@ void Engine::exit_cta(Cta& cta) {
     fail("is the last of its CTA to exit, and smem" + std::string(*offset < 0 ? "" : "+") +
          std::to_string(*offset) + ", outside the CTA's " + std::to_string(cta.shared.bytes()) +
          " bytes of shared memory, was written");
+  if (cta.allows_next_grid) return;
+  cta.allows_next_grid = true;
+  if (--cta.cluster->grid->not_allowing == 0) start_what_may();
 }
 
 Cta& Engine::living_cta(int rank, const char* instruction) {
   if (rank < 0 || rank >= cluster_size())
     fail(std::string(instruction) + ": wanted a CTA rank below " + std::to_string(cluster_size()) +
          ", got " + std::to_string(rank));
-  Cta& cta = *ctas_[static_cast<std::size_t>(rank)];
+  Cta& cta = *current_->cta->cluster->ctas[static_cast<std::size_t>(rank)];
   if (cta.alive == 0)
     fail(std::string(instruction) + ": CTA " + std::to_string(cta.index) +
          " of the cluster has exited");
@@ -251,7 +355,7 @@ bool Engine::join(Instruction instruction, const void* operands) {
   if (warp.present == ~0u) {
     emit({.kind = EventKind::warp_meet,
           .thread = thread.index,
-          .cta = thread.cta->rank,
+          .cta = thread.cta->number,
           .detail = static_cast<std::uint64_t>(instruction)});
     return true;
   }

@@ -1,5 +1,6 @@
-// The emulated machine: the CTAs of one cluster, their threads as fibers, and the units that work
-// beside them. One engine belongs to one OS thread at a time; clusters are run one after another.
+// The emulated machine: the CTAs that run at the same time, their threads as fibers, and the units
+// that work beside them. One engine belongs to one OS thread at a time. Usually it runs the
+// clusters of a grid one after another; grids whose CTAs wait for each other it runs together.
 //
 //   step:  an asynchronous operation completes (Schedule::completes_operation)
 //          or a ready thread runs until it blocks, is interrupted or exits
@@ -14,6 +15,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,10 +45,10 @@ class Waiting {
 };
 
 struct Thread {
-  enum class State : std::uint8_t { ready, waiting, exited };
+  enum class State : std::uint8_t { not_started, ready, waiting, exited };
 
   Identity identity;
-  int index = 0;  // in the cluster
+  int index = 0;  // in the run
   int lane = 0;
   Cta* cta = nullptr;
   Warp* warp = nullptr;
@@ -56,18 +58,25 @@ struct Thread {
   Fiber fiber;
 };
 
+struct Job;
+struct Grid;
+struct Cluster;
+
 struct Cta {
-  Cta(Engine& engine, int rank)
-      : rank(rank),
+  Cta(Engine& engine, int number)
+      : number(number),
         named_barriers(engine, *this),
         mbarriers(engine, *this),
         registers(engine, *this),
         tensor_core(engine, *this) {}
 
-  const int rank;  // in the cluster
-  int index = 0;   // in the grid
+  const int number;  // in the run
+  int rank = 0;      // in its cluster
+  int index = 0;     // in its grid
+  Cluster* cluster = nullptr;
   int thread_count = 0;
   int alive = 0;            // threads
+  bool allows_next_grid = false;
   int loads_under_way = 0;  // into its shared memory
   SharedMemory shared;
   std::vector<Warp> warps;
@@ -87,14 +96,42 @@ struct Job {
   KernelShape shape;
   int ctas = 0;
   int registers = 0;  // KernelInfo::registers
+  int device = 0;     // whose memory it may use
+};
+
+/// The part of a launch that takes part in a run: all clusters, or one of them.
+struct Grid {
+  const Job* job = nullptr;
+  int first_cluster = 0, end_cluster = 0;
+  /// The grid before it on its stream, or null. It starts when that has completed; a dependent grid
+  /// (PDL) as soon as all its CTAs have said grid_dependency_launch or exited.
+  Grid* before = nullptr;
+  bool dependent = false;
+
+  int index = 0;        // in the run
+  int alive = 0;        // threads
+  int not_allowing = 0; // CTAs that have neither allowed the next grid to start nor exited
+  int operations = 0;   // asynchronous ones that are pending
+  bool started = false;
+  std::vector<Thread*> waiters;  // for its completion
+
+  bool completed() const { return started && alive == 0 && operations == 0; }
+};
+
+struct Cluster {
+  explicit Cluster(Engine& engine) : barrier(engine) {}
+  Grid* grid = nullptr;
+  std::vector<Cta*> ctas;  // by rank
+  ClusterBarrier barrier;
 };
 
 class Engine {
  public:
-  Engine() : copy_engine_(*this), cluster_barrier_(*this) {}
+  Engine() : copy_engine_(*this) {}
 
-  /// Runs one cluster to its end. Throws what went wrong; the engine can be used again.
-  Statistics run(const Job& job, int cluster, std::uint64_t seed, Observer* observer);
+  /// Runs grids to their end, all at the same time. Throws what went wrong; the engine can be used
+  /// again.
+  Statistics run(std::span<Grid> grids, std::uint64_t seed, Observer* observer);
 
   /// The engine that this OS thread is running, or null.
   static Engine* of_this_thread();
@@ -119,8 +156,10 @@ class Engine {
     part(*current_->warp);
   }
 
-  void start_operation(Unit unit, u32 slot, Cta* cta = nullptr) {
-    operations_.push_back({unit, slot, cta});
+  /// An operation of a thread of `cta` is to complete some time.
+  void start_operation(Unit unit, u32 slot, Cta& cta) {
+    operations_.push_back({unit, slot, &cta});
+    ++cta.cluster->grid->operations;
   }
 
   void emit(const Event& event) {
@@ -131,13 +170,16 @@ class Engine {
   /// Throws Error{internal}: what the kernel did wrong, and who did it.
   [[noreturn]] void fail(const std::string& what) const;
 
-  const Job& job() const { return *job_; }
-  int cluster_size() const { return job_->shape.cluster; }
+  /// Of the current thread.
+  int cluster_size() const { return static_cast<int>(current_->cta->cluster->ctas.size()); }
+  ClusterBarrier& cluster_barrier() { return current_->cta->cluster->barrier; }
+  /// griddepcontrol
+  void wait_for_grid_before();
+  void allow_next_grid();
   int elected_lane() const { return schedule_.elected_lane(); }
-  /// The CTA of this cluster, which must not have exited.
+  /// The CTA of the current thread's cluster, which must not have exited.
   Cta& living_cta(int rank, const char* instruction);
   CopyEngine& copy_engine() { return copy_engine_; }
-  ClusterBarrier& cluster_barrier() { return cluster_barrier_; }
   DecodedColumns& decoded_columns() { return decoded_columns_; }
 
   // ---- for the seam
@@ -166,8 +208,12 @@ class Engine {
     Cta* cta;
   };
 
-  void set_up(const Job& job, int cluster, std::uint64_t seed);
-  void set_up_cta(Cta& cta, int cluster);
+  void set_up(std::span<Grid> grids, std::uint64_t seed);
+  void set_up_cluster(Cluster& cluster, Grid& grid, int index);
+  void set_up_cta(Cta& cta, Cluster& cluster, int cluster_index);
+  void start(Grid& grid);
+  void start_what_may();
+  void settle(Grid& grid);
   void run_until_exit();
   void complete_operation();
   void run_thread();
@@ -179,17 +225,21 @@ class Engine {
   void part(Warp& warp);
   void suspend();
 
+  std::string cta_text(const Cta& cta) const;
   std::string where() const;
   [[noreturn]] void report_deadlock() const;
   std::string fault_text(const void* address, int signal) const;
 
-  const Job* job_ = nullptr;
+  std::span<Grid> grids_;
   Observer* observer_ = nullptr;
   Schedule schedule_{0};
   Statistics statistics_;
 
-  std::vector<std::unique_ptr<Cta>> ctas_;  // of the cluster, by rank; more may be left from before
+  // Of this run the first ones; more may be left from runs before.
+  std::vector<std::unique_ptr<Cluster>> clusters_;
+  std::vector<std::unique_ptr<Cta>> ctas_;
   std::vector<std::unique_ptr<Thread>> threads_;
+  int cta_count_ = 0;
   int thread_count_ = 0;
   int alive_ = 0;
   std::vector<Thread*> ready_;
@@ -200,7 +250,6 @@ class Engine {
 
   FiberStacks stacks_;
   CopyEngine copy_engine_;
-  ClusterBarrier cluster_barrier_;
   DecodedColumns decoded_columns_;
 };
 

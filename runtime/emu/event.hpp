@@ -10,6 +10,8 @@
 namespace kiln::emu {
 
 enum class EventKind : std::uint8_t {
+  grid_start,     // detail: its index in the run
+  grid_complete,  // all threads have exited, all operations have completed
   thread_exit,
   warp_meet,  // the last lane of a warp has come to a .sync.aligned instruction; detail: which one
 
@@ -50,8 +52,8 @@ enum class EventKind : std::uint8_t {
 
 struct Event {
   EventKind kind;
-  int thread = -1;           // index in the cluster, of the thread that does it; -1: an engine
-  int cta = -1;              // rank of the CTA whose memory or barrier is touched
+  int thread = -1;           // index in the run, of the thread that does it; -1: an engine
+  int cta = -1;              // number in the run, of the CTA whose memory or barrier is touched
   std::uint32_t offset = 0;  // in its shared memory
   std::uint32_t bytes = 0;
   std::uint64_t detail = 0;

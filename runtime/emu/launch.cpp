@@ -114,7 +114,8 @@ class Clusters {
       try {
         const FaultGuard guard;
         const BorrowedEngine engine;
-        result.statistics = engine->run(job_, cluster, seed_of(cluster), settings_.observer);
+        Grid grid = {.job = &job_, .first_cluster = cluster, .end_cluster = cluster + 1};
+        result.statistics = engine->run({&grid, 1}, seed_of(cluster), settings_.observer);
       } catch (...) {
         result.error = std::current_exception();
         failed_ = true;

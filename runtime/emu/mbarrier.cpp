@@ -80,7 +80,7 @@ void Mbarriers::init(u32 offset, int count) {
   std::memcpy(cta_.shared.data() + offset, &content, sizeof content);
   engine_.emit({.kind = EventKind::mbarrier_init,
                 .thread = engine_.current()->index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = offset,
                 .detail = static_cast<std::uint64_t>(count)});
 }
@@ -105,7 +105,7 @@ void Mbarriers::arrive(u32 offset, int bytes, const char* instruction) {
   barrier.bytes += bytes;
   engine_.emit({.kind = EventKind::mbarrier_arrive,
                 .thread = engine_.current()->index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = offset,
                 .bytes = static_cast<u32>(bytes),
                 .detail = barrier.phase});
@@ -117,7 +117,7 @@ void Mbarriers::land(u32 offset, u32 bytes, std::uint64_t operation) {
   Barrier& barrier = find(offset, kWhat);
   barrier.bytes -= bytes;
   engine_.emit({.kind = EventKind::mbarrier_bytes,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = offset,
                 .bytes = bytes,
                 .detail = barrier.phase,
@@ -144,7 +144,7 @@ void Mbarriers::settle(u32 offset, Barrier& barrier, const char* instruction) {
                  " has all arrivals of phase " + std::to_string(barrier.phase) + " and " +
                  std::to_string(-barrier.bytes) + " bytes more than were announced");
   engine_.emit({.kind = EventKind::mbarrier_complete,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = offset,
                 .detail = barrier.phase});
   ++barrier.phase;
@@ -171,7 +171,7 @@ void Mbarriers::wait(u32 offset, u32 parity) {
   if (barrier.seen < barrier.phase) barrier.seen = barrier.phase;
   engine_.emit({.kind = EventKind::mbarrier_observe,
                 .thread = thread.index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = offset,
                 .detail = barrier.phase - 1});
 }

@@ -34,7 +34,7 @@ class RegisterPool::Wait final : public Waiting {
 
 void RegisterPool::reset() {
   int share = std::min(kRegistersOfSm / cta_.thread_count / kUnit * kUnit, kMost);
-  if (engine_.job().registers != 0) share = std::min(share, engine_.job().registers);
+  if (cta_.cluster->grid->job->registers != 0) share = std::min(share, cta_.cluster->grid->job->registers);
   free_ = 0;
   asking_.clear();
   waiters_.clear();
@@ -72,7 +72,7 @@ void RegisterPool::change(Warp& warp, Instruction instruction) {
   check(warp, instruction, registers);
   engine_.emit({.kind = EventKind::registers,
                 .thread = engine_.current()->index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .detail = static_cast<std::uint64_t>(registers)});
   warp.registers_wanted = registers;
   if (instruction == Instruction::register_alloc) {

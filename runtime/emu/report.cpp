@@ -40,9 +40,16 @@ std::string offset_text(std::ptrdiff_t offset) {
 
 }  // namespace
 
+/// "CTA 3", and of which grid where several run.
+std::string Engine::cta_text(const Cta& cta) const {
+  const std::string text = "CTA " + std::to_string(cta.index);
+  if (grids_.size() == 1) return text;
+  return "grid " + std::to_string(cta.cluster->grid->index) + " " + text;
+}
+
 std::string Engine::where() const {
   if (current_ == nullptr) return "";
-  return "CTA " + std::to_string(current_->identity.cta) + " warp " +
+  return cta_text(*current_->cta) + " warp " +
          std::to_string(current_->warp->index) + " lane " + std::to_string(current_->lane) + ": ";
 }
 
@@ -51,19 +58,22 @@ void Engine::fail(const std::string& what) const {
 }
 
 void Engine::report_deadlock() const {
-  std::map<std::pair<int, std::string>, Group> groups;
+  std::map<std::pair<int, std::string>, Group> groups;  // by CTA and reason
   for (int i = 0; i < thread_count_; ++i) {
     const Thread& thread = *threads_[static_cast<std::size_t>(i)];
     const std::string text =
-        thread.state == Thread::State::exited ? "has exited" : thread.waiting->text();
-    groups[{thread.identity.cta, text}][thread.warp->index] |= 1u << thread.lane;
+        thread.state == Thread::State::exited        ? "has exited"
+        : thread.state == Thread::State::not_started ? "waits for the grid before it"
+                                                     : thread.waiting->text();
+    groups[{thread.cta->number, text}][thread.warp->index] |= 1u << thread.lane;
   }
   std::string message = "emulator: deadlock: " + std::to_string(alive_) + " of " +
                         std::to_string(thread_count_) +
                         " threads wait, no thread can run and no operation is pending";
   for (const auto& [key, group] : groups)
     message +=
-        "\n  CTA " + std::to_string(key.first) + " " + threads_text(group) + ": " + key.second;
+        "\n  " + cta_text(*ctas_[static_cast<std::size_t>(key.first)]) + " " +
+        threads_text(group) + ": " + key.second;
   throw Error(ErrorCode::deadlock, message);
 }
 
@@ -72,11 +82,10 @@ std::string Engine::fault_text(const void* address, int signal) const {
   if (signal == kTrapSignal)
     return "loads or stores at an address that is not a multiple of what its type is aligned to";
   if (stacks_.in_guard(current_->index, address)) return "overflows its stack";
-  for (int rank = 0; rank < cluster_size(); ++rank) {
-    const Cta& cta = *ctas_[static_cast<std::size_t>(rank)];
+  for (int i = 0; i < cta_count_; ++i) {
+    const Cta& cta = *ctas_[static_cast<std::size_t>(i)];
     if (const auto offset = cta.shared.overrun(address))
-      return "accesses " + offset_text(*offset) + " of CTA " + std::to_string(cta.index) +
-             ", which has " + std::to_string(cta.shared.bytes()) + " bytes of shared memory";
+      return "accesses " + offset_text(*offset) + " of " + cta_text(cta) + ", which has " + std::to_string(cta.shared.bytes()) + " bytes of shared memory";
   }
   char text[32];
   std::snprintf(text, sizeof text, "%p", address);

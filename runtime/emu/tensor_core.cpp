@@ -74,7 +74,7 @@ TensorCore::Warpgroup& TensorCore::warpgroup_of(const Warp& warp) {
 void TensorCore::fence(const Warp& warp) {
   warpgroup_of(warp).warps[static_cast<u32>(warp.index) % 4].fenced = true;
   engine_.emit(
-      {.kind = EventKind::wgmma_fence, .thread = engine_.current()->index, .cta = cta_.rank});
+      {.kind = EventKind::wgmma_fence, .thread = engine_.current()->index, .cta = cta_.number});
 }
 
 OperandTile TensorCore::checked_tile(u64 descriptor, int rows, const char* operand) const {
@@ -160,12 +160,12 @@ void TensorCore::issue(const Warp& warp) {
   if (multiplication.warps != 0xF) return;
   engine_.emit({.kind = EventKind::wgmma_issue,
                 .thread = engine_.current()->index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = multiplication.a.start - kSharedBase,
                 .bytes = static_cast<u32>(operands.n),
                 .detail = multiplication.b.start - kSharedBase,
                 .operation = number});
-  engine_.start_operation(Unit::tensor_core, static_cast<u32>(warp.index) / 4, &cta_);
+  engine_.start_operation(Unit::tensor_core, static_cast<u32>(warp.index) / 4, cta_);
 }
 
 /// Moves the warp's accumulators into the tensor core, unless they are there already.
@@ -203,7 +203,7 @@ void TensorCore::commit(const Warp& warp) {
                  " after different numbers of wgmmas");
   engine_.emit({.kind = EventKind::wgmma_commit,
                 .thread = engine_.current()->index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .detail = number});
 }
 
@@ -229,7 +229,7 @@ void TensorCore::wait(float* d, int registers, int pending) {
   }
   engine_.emit({.kind = EventKind::wgmma_wait,
                 .thread = self.index,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .detail = static_cast<std::uint64_t>(pending)});
   const int thread = thread_in_warpgroup(*self.warp, self.lane);
   for (Accumulators& set : group.accumulators) {
@@ -267,7 +267,7 @@ void TensorCore::advance(u32 warpgroup) {
   for (int row = 0; row < kRows; ++row)
     mma_e4m3_row(set.matrix.data() + row * set.n, a + row * kStepBytes, columns);
   engine_.emit({.kind = EventKind::wgmma_execute,
-                .cta = cta_.rank,
+                .cta = cta_.number,
                 .offset = next.a.start - kSharedBase,
                 .bytes = static_cast<u32>(set.n),
                 .detail = next.b.start - kSharedBase,

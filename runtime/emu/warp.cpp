@@ -70,7 +70,7 @@ void execute_stmatrix(Engine& engine, const Warp& warp) {
       std::memcpy(target, words, sizeof words);
       engine.emit({.kind = EventKind::shared_write,
                    .thread = engine.current()->index,
-                   .cta = warp.cta->rank,
+                   .cta = warp.cta->number,
                    .offset = offset,
                    .bytes = 16,
                    .detail = static_cast<std::uint64_t>(lane)});
