@@ -17,4 +17,12 @@ KernelShape kernel_shape(const GemmConfig& config);
 /// is refused or does not fit the operands' types and copy paths.
 void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options = {});
 
+/// What gemm_with_config would launch, for tests that launch a kernel of their own with it. D must
+/// not be empty.
+struct GemmLaunch {
+  GemmPlan plan;
+  GemmParams params;
+};
+GemmLaunch gemm_launch(const GemmArgs& args, const GemmConfig& config, const Options& options = {});
+
 }  // namespace kiln

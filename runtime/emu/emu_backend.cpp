@@ -33,7 +33,7 @@ class EmuBackend final : public Backend {
   }
 
   std::vector<std::byte> compile(const std::string& source) override {
-    return compile_shared_object(source, kFlags);
+    return emu::compile_kernel(source, embedded_sources());
   }
 
   ResourceReport report(const std::string&) override { return {}; }
@@ -79,6 +79,11 @@ class EmuBackend final : public Backend {
 };
 
 }  // namespace
+
+std::vector<std::byte> emu::compile_kernel(const std::string& source,
+                                           const std::vector<EmbeddedSource>& sources) {
+  return compile_shared_object(source, kFlags, sources);
+}
 
 Backend& emu_backend() {
   static EmuBackend backend;

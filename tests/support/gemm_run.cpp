@@ -288,6 +288,10 @@ std::unique_ptr<GemmRun::Memory> GemmRun::place(const Device& device) {
   return std::make_unique<DeviceMemory>(*this, device);
 }
 
+std::unique_ptr<GemmRun::Memory> GemmRun::place_before_guard_pages() {
+  return std::make_unique<GuardPageMemory>(*this);
+}
+
 std::optional<std::string> GemmRun::run(const Device& device, Options options) {
   DeviceMemory memory(*this, device);
   options.device = device;

@@ -63,6 +63,9 @@ class GemmRun {
   /// stay where it is meanwhile.
   std::unique_ptr<Memory> place(const Device& device);
 
+  /// The same in host memory, every tensor before a page that does not exist.
+  std::unique_ptr<Memory> place_before_guard_pages();
+
   /// Calls gemm, with the case's config if it has one.
   void call(const GemmArgs& args, const Options& options) const;
 
