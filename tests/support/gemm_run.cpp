@@ -161,12 +161,16 @@ GemmArgs GemmRun::host_args() {
 
 void GemmRun::call(const GemmArgs& args, const Options& options) const {
   if (test_.config.empty()) return gemm(args, options);
+  gemm_with_config(args, config(), options);
+}
+
+GemmConfig GemmRun::config() const {
   const GemmConfig base{.b_scales = test_.b_recipe == ScaleRecipe::row_1x128
                                         ? BScales::row_1x128
                                         : BScales::block_128x128,
                         .c = test_.c,
                         .d = test_.d};
-  gemm_with_config(args, parse_gemm_config(test_.config, base), options);
+  return parse_gemm_config(test_.config, base);
 }
 
 // ---- memory -------------------------------------------------------------------------------------

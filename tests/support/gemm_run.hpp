@@ -70,6 +70,8 @@ class GemmRun {
   void call(const GemmArgs& args, const Options& options) const;
 
   const GemmCase& test() const { return test_; }
+  /// The case's config, with the types of its operands.
+  GemmConfig config() const;
   GemmArgs host_args();
 
  private:

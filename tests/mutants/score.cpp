@@ -1,0 +1,166 @@
+#include "tests/mutants/score.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+namespace kiln::test {
+namespace {
+
+constexpr Means kAllMeans[] = {Means::compiler, Means::values,  Means::hang,
+                               Means::rules,    Means::checker, Means::nothing};
+
+const char* to_string(Means means) {
+  constexpr const char* kWords[] = {"compiler", "values", "hang", "rules", "checker", "survived"};
+  return kWords[static_cast<int>(means)];
+}
+
+const char* explain(Means means) {
+  constexpr const char* kTexts[] = {"refused by the compiler",
+                                    "wrong values under some schedule",
+                                    "no wrong value, but runs that do not end",
+                                    "no wrong value: a rule that the emulator checks as it goes",
+                                    "no wrong value: the happens-before checker alone",
+                                    "survived"};
+  return kTexts[static_cast<int>(means)];
+}
+
+std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
+
+/// The finding that `means` stands for.
+const Finding* finding_of(const Score& score, Means means) {
+  switch (means) {
+    case Means::values:
+      return score.unchecked != nullptr && score.unchecked->value.sign != Sign::none
+                 ? &score.unchecked->value
+                 : &score.checked->value;
+    case Means::hang:
+      return score.unchecked != nullptr && score.unchecked->hang.sign != Sign::none
+                 ? &score.unchecked->hang
+                 : &score.checked->hang;
+    case Means::compiler:
+    case Means::rules:
+      return score.unchecked != nullptr ? &score.unchecked->other : &score.checked->other;
+    case Means::checker:
+      return score.checked->finding();
+    case Means::nothing:
+      break;
+  }
+  return nullptr;
+}
+
+nlohmann::json json_of(const Finding& finding, const Trials& trials) {
+  return {{"sign", to_string(finding.sign)},
+          {"test", trials.name(finding.test)},
+          {"seed", finding.seed},
+          {"text", finding.text}};
+}
+
+nlohmann::json json_of(const Report& report, const Trials& trials) {
+  nlohmann::json json = {{"runs", report.runs.load()},
+                         {"changed_kernels", report.changed_kernels.load()},
+                         {"findings", nlohmann::json::array()}};
+  for (const Finding* finding : {&report.value, &report.hang, &report.other})
+    if (finding->sign != Sign::none) json["findings"].push_back(json_of(*finding, trials));
+  return json;
+}
+
+}  // namespace
+
+Means Score::means() const {
+  if (unchecked != nullptr) {
+    if (unchecked->other.sign == Sign::refused) return Means::compiler;
+    if (unchecked->value.sign != Sign::none) return Means::values;
+    if (unchecked->hang.sign != Sign::none) return Means::hang;
+    if (unchecked->other.sign != Sign::none) return Means::rules;
+  }
+  if (checked == nullptr || checked->finding() == nullptr) return Means::nothing;
+  if (unchecked == nullptr && checked->other.sign == Sign::refused) return Means::compiler;
+  return Means::checker;
+}
+
+bool Score::changes_nothing() const {
+  const Report* any = unchecked != nullptr ? unchecked : checked;
+  return any->changed_kernels == 0 && any->finding() == nullptr;
+}
+
+std::size_t Summary::killed() const {
+  const auto survived = count.find(Means::nothing);
+  return total - (survived == count.end() ? 0 : survived->second);
+}
+
+Summary summarise(std::span<const Score> scores, const std::map<std::string, std::string>& reasons,
+                  const Trials& trials) {
+  Summary summary;
+  for (const Score& score : scores) {
+    const std::string& id = score.mutant->id;
+    const Means means = score.means();
+    const auto reason = reasons.find(id);
+    ++summary.total;
+    ++summary.count[means];
+    if (means == Means::rules || means == Means::checker)
+      summary.missed_by_values.push_back(
+          fmt::format("{}: {}", id, text_of(*finding_of(score, means), trials)));
+    if (means == Means::nothing) {
+      std::string why = reason != reasons.end() ? reason->second : "";
+      if (why.empty() && score.changes_nothing())
+        why = "equivalent: the compiler makes the same code of it";
+      if (why.empty()) summary.unexplained.push_back(id + ": survived, and nobody says why");
+      summary.survivors.push_back(fmt::format("{}: {}", id, why));
+    } else if (reason != reasons.end()) {
+      summary.unexplained.push_back(id + ": killed, though there is a reason for its survival");
+    }
+  }
+  return summary;
+}
+
+std::string text_of(const Summary& summary) {
+  std::string text;
+  const auto add = [&](const char* title, const std::vector<std::string>& lines) {
+    if (lines.empty()) return;
+    text += fmt::format("\n{} ({})\n", title, lines.size());
+    for (const std::string& line : lines) text += "  " + line + "\n";
+  };
+  add("Killed, but not by values", summary.missed_by_values);
+  add("Survivors", summary.survivors);
+  add("Wrong in survivors.txt", summary.unexplained);
+  text += "\n";
+  for (const Means means : kAllMeans) {
+    const auto count = summary.count.find(means);
+    text +=
+        fmt::format("{:6}  {}\n", count == summary.count.end() ? 0 : count->second, explain(means));
+  }
+  const double share = summary.total == 0 ? 0
+                                          : 100.0 * static_cast<double>(summary.killed()) /
+                                                static_cast<double>(summary.total);
+  return text + fmt::format(
+                    "{} of {} mutants killed, {:.1f} %; {} of them have right values in "
+                    "every run that ends\n",
+                    summary.killed(), summary.total, share, summary.missed_by_values.size());
+}
+
+std::string text_of(const Finding& finding, const Trials& trials) {
+  return fmt::format("{} ({}, seed {}): {}", to_string(finding.sign), trials.name(finding.test),
+                     finding.seed, first_line(finding.text));
+}
+
+std::string line_of(const Score& score, const Trials& trials) {
+  const Means means = score.means();
+  const Finding* finding = finding_of(score, means);
+  return fmt::format("{:9} {}{}", to_string(means), score.mutant->id,
+                     finding == nullptr ? "" : "  " + text_of(*finding, trials));
+}
+
+std::string json_of(const Score& score, const Trials& trials) {
+  nlohmann::json json = {{"id", score.mutant->id},
+                         {"what", score.mutant->what},
+                         {"means", to_string(score.means())},
+                         {"changes_nothing", score.changes_nothing()}};
+  if (score.unchecked != nullptr) json["unchecked"] = json_of(*score.unchecked, trials);
+  if (score.checked != nullptr) json["checked"] = json_of(*score.checked, trials);
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace kiln::test

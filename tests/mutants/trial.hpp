@@ -1,0 +1,92 @@
+// What a mutant is put through: a set of small GEMMs that together use every part of the kernels,
+// each under many schedules, every bit compared with the model.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/mutants/mutant.hpp"
+#include "tests/support/gemm_run.hpp"
+
+namespace kiln::test {
+
+/// What gave a mutant away.
+enum class Sign : std::uint8_t {
+  none,
+  refused,   // by the compiler, which the kernel's static_asserts are part of
+  value,     // a wrong bit, or a changed input
+  deadlock,  // all threads wait
+  endless,   // a run took more than kRunSeconds of CPU time
+  error,     // the emulator says that a rule is broken
+  crash      // of the process: memory that is not the kernel's was touched
+};
+const char* to_string(Sign sign);
+
+struct Finding {
+  Sign sign = Sign::none;
+  int test = 0;
+  std::uint64_t seed = 0;
+  char text[1000] = "";
+};
+
+/// What a trial has found so far. It lies in memory that the trial's process shares with its
+/// parent, who reads it whatever became of the process.
+struct Report {
+  std::atomic<int> test{0};  // under way
+  std::atomic<std::uint64_t> seed{0};
+  std::atomic<int> runs{0};
+  std::atomic<int> changed_kernels{0};  // whose code differs from the healthy one's
+  Finding value, hang, other;  // the first wrong value, deadlock or endless run, anything else
+
+  void add(Sign sign, int test_, std::uint64_t seed_, const std::string& says);
+  /// The one that says most, or null.
+  const Finding* finding() const;
+};
+
+struct Seeds {
+  std::uint64_t first = 1;
+  int count = 20;
+};
+
+/// A run takes milliseconds.
+inline constexpr int kRunSeconds = 10;
+
+class Trials {
+ public:
+  /// Makes operands and expected results, and compiles the healthy kernels.
+  Trials();
+
+  int count() const { return static_cast<int>(tests_.size()); }
+  const std::string& name(int test) const { return tests_[static_cast<std::size_t>(test)].name; }
+
+  /// Runs `mutant` under every test and seed. Kernels whose code is the healthy one's are not run.
+  /// With `check`, under the happens-before checker, up to the first finding; else up to the first
+  /// wrong value, so that it is known what values alone can tell.
+  void examine(const Mutant& mutant, bool check, const Seeds& seeds, Report& report);
+
+  /// Runs the healthy kernels up to the first finding.
+  void examine_healthy(bool check, const Seeds& seeds, Report& report);
+
+ private:
+  using Image = std::vector<std::byte>;
+  struct Kernel {
+    GemmConfig config;
+    Image healthy;
+  };
+  struct Test {
+    std::string name;
+    std::unique_ptr<GemmRun> run;
+    std::size_t kernel;
+  };
+
+  bool run_test(std::size_t index, const Image& image, bool check, const Seeds& seeds,
+                Report& report);
+
+  std::vector<Kernel> kernels_;
+  std::vector<Test> tests_;
+};
+
+}  // namespace kiln::test
