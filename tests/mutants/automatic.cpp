@@ -44,6 +44,12 @@ class Mutator {
   Mutator(const std::string& file, const std::string& text)
       : file_(file), text_(text), tokens_(tokens_of(text)) {
     exclude();
+    int depth = 0;
+    for (const Token& token : tokens_) {
+      if (token.text == ")") --depth;
+      depth_.push_back(depth);
+      if (token.text == "(") ++depth;
+    }
   }
 
   std::vector<Mutant> make() {
@@ -71,6 +77,8 @@ class Mutator {
       const std::string_view text = tokens_[i].text;
       if (text == "static_assert" || text == "alignas") freeze(i, closing(tokens_, i + 1));
       if (text == "template" && is(i + 1, "<")) freeze(i, closing(tokens_, i + 1));
+      // The size of an array that a reference parameter names is part of a type.
+      if (text == "[" && i > 2 && is(i - 1, ")") && is(i - 3, "&")) freeze(i, closing(tokens_, i));
       if (text == "concept") {
         std::size_t body = i;
         while (!is(body, "{")) ++body;
@@ -127,7 +135,7 @@ class Mutator {
   }
 
   bool starts_statement(std::size_t i) const {
-    if (i == 0) return false;
+    if (i == 0 || depth_[i] != 0) return false;
     const std::string_view before = tokens_[i - 1].text;
     return before == ";" || before == "{" || before == "}" || before == "else" || before == ")" ||
            before == "KILN_UNROLL";
@@ -178,6 +186,7 @@ class Mutator {
   const std::string& file_;
   const std::string& text_;
   std::vector<Token> tokens_;
+  std::vector<int> depth_;  // of parentheses around each token
   std::map<std::string, int> seen_;
   std::vector<Mutant> mutants_;
 };

@@ -27,6 +27,10 @@ const char* explain(Means means) {
   return kTexts[static_cast<int>(means)];
 }
 
+double percent(std::size_t part, std::size_t all) {
+  return all == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(all);
+}
+
 std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
 
 /// The finding that `means` stands for.
@@ -132,13 +136,15 @@ std::string text_of(const Summary& summary) {
     text +=
         fmt::format("{:6}  {}\n", count == summary.count.end() ? 0 : count->second, explain(means));
   }
-  const double share = summary.total == 0 ? 0
-                                          : 100.0 * static_cast<double>(summary.killed()) /
-                                                static_cast<double>(summary.total);
+  const std::size_t killed = summary.killed();
+  const auto refused = summary.count.find(Means::compiler);
+  const std::size_t uncompiled = refused == summary.count.end() ? 0 : refused->second;
   return text + fmt::format(
-                    "{} of {} mutants killed, {:.1f} %; {} of them have right values in "
-                    "every run that ends\n",
-                    summary.killed(), summary.total, share, summary.missed_by_values.size());
+                    "{} of {} mutants killed, {:.1f} %; of those that compile {:.1f} %\n"
+                    "{} of the killed ones have right values in every run that ends\n",
+                    killed, summary.total, percent(killed, summary.total),
+                    percent(killed - uncompiled, summary.total - uncompiled),
+                    summary.missed_by_values.size());
 }
 
 std::string text_of(const Finding& finding, const Trials& trials) {

@@ -11,7 +11,6 @@
 #include "ops/gemm/text.hpp"
 #include "runtime/emu/kernel.hpp"
 #include "runtime/emu/launch.hpp"
-#include "tests/mutants/cases.hpp"
 
 namespace kiln::test {
 namespace {
@@ -61,8 +60,8 @@ const Finding* Report::finding() const {
   return nullptr;
 }
 
-Trials::Trials() {
-  for (const GemmCase& test : mutant_cases()) {
+Trials::Trials(const std::vector<GemmCase>& cases) {
+  for (const GemmCase& test : cases) {
     auto run = std::make_unique<GemmRun>(test);
     const GemmConfig config = run->config();
     auto kernel = std::find_if(kernels_.begin(), kernels_.end(),

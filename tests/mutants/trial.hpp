@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/mutants/cases.hpp"
 #include "tests/mutants/mutant.hpp"
 #include "tests/support/gemm_run.hpp"
 
@@ -52,12 +53,12 @@ struct Seeds {
 };
 
 /// A run takes milliseconds.
-inline constexpr int kRunSeconds = 10;
+inline constexpr int kRunSeconds = 5;
 
 class Trials {
  public:
   /// Makes operands and expected results, and compiles the healthy kernels.
-  Trials();
+  explicit Trials(const std::vector<GemmCase>& cases = mutant_cases());
 
   int count() const { return static_cast<int>(tests_.size()); }
   const std::string& name(int test) const { return tests_[static_cast<std::size_t>(test)].name; }
