@@ -24,8 +24,8 @@ std::vector<GemmCase> mutant_cases() {
        .config = kTwoStages},
       {.name = "plain load",
        .m = 150,
-       .n = 37,
-       .k = 1001,
+       .n = 101,
+       .k = 1101,
        .b_scales = {.column_major = true},
        .config = kPlainLoad},
       // Two waves, two rounds of staging, an odd number of tiles along N.
