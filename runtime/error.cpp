@@ -24,6 +24,8 @@ const char* to_string(ErrorCode code) noexcept {
       return "io";
     case ErrorCode::deadlock:
       return "deadlock";
+    case ErrorCode::race:
+      return "race";
     case ErrorCode::internal:
       return "internal";
   }

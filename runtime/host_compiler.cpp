@@ -75,11 +75,12 @@ std::vector<std::byte> HostCompiler::compile(const std::string& source,
   directory.add_sources(sources);
   write_file(directory.path() + "/kernel.cpp", source);
 
-  Process process{
-      .arguments = {path_}, .directory = directory.path(), .path = {directory_of(path_)}};
+  // The source comes before the flags, which may name libraries that it needs.
+  Process process{.arguments = {path_, "kernel.cpp"},
+                  .directory = directory.path(),
+                  .path = {directory_of(path_)}};
   for (const std::string& flag : toolchain(extra_flags).flags) process.arguments.push_back(flag);
-  for (const char* argument : {"kernel.cpp", "-o", "kernel.so"})
-    process.arguments.emplace_back(argument);
+  for (const char* argument : {"-o", "kernel.so"}) process.arguments.emplace_back(argument);
   const ProcessResult result = run_process(process);
   auto image = result.ok() ? read_file(directory.path() + "/kernel.so") : std::nullopt;
   if (!image || image->empty())

@@ -24,6 +24,7 @@ enum class ErrorCode {
   cache,             // an explicit cache command failed (calls never fail on their cache)
   io,                // a file could not be read or written
   deadlock,          // the emulator found a kernel that cannot go on; the message says who waits
+  race,              // the emulator's checker found accesses to memory that nothing orders
   internal           // a bug in Kiln
 };
 

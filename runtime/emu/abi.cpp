@@ -18,7 +18,7 @@ template <bool kInterruptible, class Result, class... Arguments,
 struct Entry<kInterruptible, kFunction> {
   static Result call(Arguments... arguments) {
     Engine& engine = *Engine::of_this_thread();
-    engine.enter_machine();
+    engine.enter_machine(__builtin_return_address(0));
     std::exception_ptr error;
     try {
       if constexpr (kInterruptible) engine.interrupt_by_chance();
@@ -52,10 +52,30 @@ void emit(Engine& engine, EventKind kind) {
       {.kind = kind, .thread = engine.current()->index, .cta = engine.current()->cta->number});
 }
 
+// ---- hooks.hpp
+// -------------------------------------------------------------------------------------
+
+/// Called for every load and store, so it leaves at once where nobody listens. Who listens may
+/// throw; nothing else runs in between.
+void touch(const void* address, u64 bytes, int write, const void* site) {
+  Engine& engine = *Engine::of_this_thread();
+  if (!engine.is_observed()) return;
+  engine.enter_machine(site);
+  std::exception_ptr error;
+  try {
+    engine.touch(address, bytes, write != 0);
+    engine.enter_kernel();
+    return;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  engine.abandon(std::move(error));
+}
+
 // ---- thread.hpp
 // ------------------------------------------------------------------------------------
 
-const Identity* identity() { return &Engine::of_this_thread()->current()->identity; }
+const Identity* identity() { return Engine::of_this_thread()->current()->identity; }
 
 void* shared(Engine& engine, u32 bytes) {
   const SharedMemory& shared = engine.current()->cta->shared;
@@ -224,6 +244,7 @@ void wgmma_wait(Engine& engine, float* d, int registers, int pending) {
 const Abi& abi() {
   static constexpr Abi kTable = {
       .version = kAbiVersion,
+      .touch = touch,
       .identity = identity,
       .shared = query<shared>,
       .shared_address = query<shared_address>,

@@ -134,6 +134,16 @@ void CopyEngine::start_load(const BoxMap& map, Cta& cta, u32 offset, u32 barrier
                 .bytes = map.bytes(),
                 .detail = barrier,
                 .operation = id});
+  if (engine_.is_observed()) {
+    Access access = {.by = Accessor::load,
+                     .thread = operation.thread->index,
+                     .barrier_cta = cta.number,
+                     .barrier = barrier,
+                     .barrier_phase = cta.mbarriers.phase(barrier)};
+    touch_global(map, at, access);
+    access.write = true;
+    touch_shared(cta, offset, map.bytes(), access);
+  }
   engine_.start_operation(Unit::copy_engine, slot, *operation.cta);
 }
 
@@ -160,7 +170,28 @@ void CopyEngine::store(const TensorMap* map, const void* source, const Coordinat
                 .offset = offset,
                 .bytes = box.bytes(),
                 .operation = operation.id});
+  if (engine_.is_observed()) {
+    Access access = {.by = Accessor::store, .thread = thread.index};
+    touch_shared(*thread.cta, offset, box.bytes(), access);
+    access.write = true;
+    touch_global(box, at, access);
+  }
   engine_.start_operation(Unit::copy_engine, slot, *operation.cta);
+}
+
+void CopyEngine::touch_shared(const Cta& cta, u32 offset, u32 bytes, Access access) {
+  access.cta = cta.number;
+  access.address = offset;
+  access.bytes = bytes;
+  engine_.touch(access);
+}
+
+void CopyEngine::touch_global(const BoxMap& map, const Coordinates& at, Access access) {
+  map.for_each_global_range(at, [&](u64 address, u32 bytes) {
+    access.address = address;
+    access.bytes = bytes;
+    engine_.touch(access);
+  });
 }
 
 u32 CopyEngine::take_slot() {
@@ -177,7 +208,8 @@ void CopyEngine::commit() {
   Thread& thread = *engine_.current();
   thread.bulk.unread.push_back(0);
   thread.bulk.open_is_empty = true;
-  engine_.emit({.kind = EventKind::store_commit, .thread = thread.index, .cta = thread.cta->number});
+  engine_.emit(
+      {.kind = EventKind::store_commit, .thread = thread.index, .cta = thread.cta->number});
 }
 
 void CopyEngine::wait_read(int pending) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "device/ptx/emu/abi.hpp"
+#include "runtime/emu/event.hpp"
 #include "runtime/emu/tensor_map.hpp"
 
 namespace kiln::emu {
@@ -77,6 +78,8 @@ class CopyEngine {
   void start_load(const BoxMap& map, Cta& cta, u32 offset, u32 barrier, const Coordinates& at,
                   std::uint64_t id);
   u32 take_slot();
+  void touch_shared(const Cta& cta, u32 offset, u32 bytes, Access access);
+  void touch_global(const BoxMap& map, const Coordinates& at, Access access);
   void land(Operation& operation);
   void read(Operation& operation);
 

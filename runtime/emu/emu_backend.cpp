@@ -14,14 +14,24 @@ namespace {
 
 // Kernels throw nothing and need no C++ library; every symbol must be found when they are linked.
 // Every load and store checks its alignment, as a GPU does and an x86 does not; without a runtime,
-// by a trap (fault.hpp).
-const std::vector<std::string> kFlags = {"-fsanitize=alignment",
+// by a trap (fault.hpp). And it calls a hook of the kernel's own (device/ptx/emu/hooks.hpp),
+// without a library function in its place that would not; no sanitizer's library is wanted. -g1:
+// reports name lines of the source.
+const std::vector<std::string> kFlags = {"-g1",
+                                         "-fsanitize=thread",
+                                         "-nodefaultlibs",
+                                         "-fno-builtin",
+                                         "-fno-tree-loop-distribute-patterns",
+                                         "-fsanitize=alignment",
                                          "-fsanitize-undefined-trap-on-error",
                                          "-fno-exceptions",
                                          "-fno-rtti",
                                          "-w",
                                          "-Wl,-z,defs",
-                                         "-Wl,--as-needed"};
+                                         "-Wl,--as-needed",
+                                         "-lm",
+                                         "-lc",
+                                         "-lgcc"};
 
 class EmuBackend final : public Backend {
  public:

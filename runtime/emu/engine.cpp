@@ -1,6 +1,7 @@
 #include "runtime/emu/engine.hpp"
 
 #include <cfenv>
+#include <new>
 #include <utility>
 
 #include "kiln/error.hpp"
@@ -9,6 +10,10 @@ namespace kiln::emu {
 namespace {
 
 thread_local Engine* engine_of_this_thread = nullptr;
+
+constexpr std::size_t kIdentityBytes = 64;  // of a thread's stack
+constexpr std::size_t kStackBytes = FiberStacks::kBytes - kIdentityBytes;
+static_assert(sizeof(Identity) <= kIdentityBytes);
 
 /// The arithmetic of kernels is IEEE, whatever the caller has set: to nearest, with subnormals.
 /// Fibers start with the environment of the thread that starts them.
@@ -39,6 +44,8 @@ Statistics Engine::run(std::span<Grid> grids, std::uint64_t seed, Observer* obse
   const KernelEnvironment environment(this);
   observer_ = observer;
   set_up(grids, seed);
+  if (observer != nullptr) observer->on_start(layout());
+  start_what_may();
   run_until_exit();
   return statistics_;
 }
@@ -66,7 +73,26 @@ void Engine::set_up(std::span<Grid> grids, std::uint64_t seed) {
       set_up_cluster(*clusters_[clusters++], grid, i);
     }
   }
-  start_what_may();
+}
+
+RunLayout Engine::layout() const {
+  RunLayout layout;
+  for (int i = 0; i < cta_count_; ++i)
+    layout.shared_bytes.push_back(ctas_[static_cast<std::size_t>(i)]->shared.bytes());
+  for (const Grid& grid : grids_)
+    layout.grids.push_back({grid.before == nullptr ? -1 : grid.before->index, grid.dependent});
+  for (int i = 0; i < thread_count_; ++i) {
+    const Thread& thread = *threads_[static_cast<std::size_t>(i)];
+    const Cluster& cluster = *thread.cta->cluster;
+    layout.threads.push_back({.cta = thread.cta->number,
+                              .warp = thread.warp->index,
+                              .lane = thread.lane,
+                              .cluster = cluster.ctas.front()->number,
+                              .grid = cluster.grid->index,
+                              .device = cluster.grid->job->device,
+                              .cta_index = thread.cta->index});
+  }
+  return layout;
 }
 
 void Engine::set_up_cluster(Cluster& cluster, Grid& grid, int index) {
@@ -108,7 +134,8 @@ void Engine::set_up_cta(Cta& cta, Cluster& cluster, int cluster_index) {
     const int index = thread_count_++;
     if (index == static_cast<int>(threads_.size())) threads_.push_back(std::make_unique<Thread>());
     Thread& thread = *threads_[static_cast<std::size_t>(index)];
-    thread.identity = {i, cta.index, grid.job->ctas, cta.rank};
+    std::byte* top = stacks_.top(index) - kIdentityBytes;
+    thread.identity = new (top) Identity{i, cta.index, grid.job->ctas, cta.rank};
     thread.index = index;
     thread.lane = i % 32;
     thread.cta = &cta;
@@ -116,7 +143,7 @@ void Engine::set_up_cta(Cta& cta, Cluster& cluster, int cluster_index) {
     thread.state = Thread::State::not_started;
     thread.waiting = nullptr;
     thread.bulk.reset();
-    thread.fiber.start(stacks_.top(index), thread_main, &thread);
+    thread.fiber.start(top, kStackBytes, thread_main, &thread);
   }
   grid.alive += shape.threads;
   alive_ += shape.threads;
@@ -278,6 +305,23 @@ void Engine::exit_cta(Cta& cta) {
   if (cta.allows_next_grid) return;
   cta.allows_next_grid = true;
   if (--cta.cluster->grid->not_allowing == 0) start_what_may();
+}
+
+void Engine::touch(const void* address, u64 bytes, bool write, bool atomic) {
+  Access access = {.write = write,
+                   .atomic = atomic,
+                   .thread = current_->index,
+                   .address = reinterpret_cast<u64>(address),
+                   .bytes = bytes};
+  const Cluster& cluster = *current_->cta->cluster;
+  const Job& job = *cluster.grid->job;
+  if (access.address - reinterpret_cast<u64>(job.params) < job.params_bytes) return;
+  for (const Cta* cta : cluster.ctas)
+    if (cta->shared.contains(address, bytes)) {
+      access.cta = cta->number;
+      access.address = cta->shared.offset(address);
+    }
+  touch(access);
 }
 
 Cta& Engine::living_cta(int rank, const char* instruction) {

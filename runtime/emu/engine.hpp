@@ -47,13 +47,15 @@ class Waiting {
 struct Thread {
   enum class State : std::uint8_t { not_started, ready, waiting, exited };
 
-  Identity identity;
+  Identity* identity =
+      nullptr;    // on its stack, where hooks need not look (device/ptx/emu/hooks.hpp)
   int index = 0;  // in the run
   int lane = 0;
   Cta* cta = nullptr;
   Warp* warp = nullptr;
   State state = State::ready;
   const Waiting* waiting = nullptr;
+  const void* site = nullptr;  // the instruction at which it is, in the kernel's code
   BulkGroups bulk;
   Fiber fiber;
 };
@@ -75,7 +77,7 @@ struct Cta {
   int index = 0;     // in its grid
   Cluster* cluster = nullptr;
   int thread_count = 0;
-  int alive = 0;            // threads
+  int alive = 0;  // threads
   bool allows_next_grid = false;
   int loads_under_way = 0;  // into its shared memory
   SharedMemory shared;
@@ -96,7 +98,8 @@ struct Job {
   KernelShape shape;
   int ctas = 0;
   int registers = 0;  // KernelInfo::registers
-  int device = 0;     // whose memory it may use
+  std::size_t params_bytes = 0;
+  int device = 0;  // whose memory it may use
 };
 
 /// The part of a launch that takes part in a run: all clusters, or one of them.
@@ -108,10 +111,10 @@ struct Grid {
   Grid* before = nullptr;
   bool dependent = false;
 
-  int index = 0;        // in the run
-  int alive = 0;        // threads
-  int not_allowing = 0; // CTAs that have neither allowed the next grid to start nor exited
-  int operations = 0;   // asynchronous ones that are pending
+  int index = 0;         // in the run
+  int alive = 0;         // threads
+  int not_allowing = 0;  // CTAs that have neither allowed the next grid to start nor exited
+  int operations = 0;    // asynchronous ones that are pending
   bool started = false;
   std::vector<Thread*> waiters;  // for its completion
 
@@ -162,10 +165,21 @@ class Engine {
     ++cta.cluster->grid->operations;
   }
 
-  void emit(const Event& event) {
+  void emit(Event event) {
     statistics_.count(event);
-    if (observer_ != nullptr) observer_->on(event);
+    if (observer_ == nullptr) return;
+    if (current_ != nullptr) event.site = current_->site;
+    observer_->on(event);
   }
+
+  /// Does anybody want to know of accesses to memory?
+  bool is_observed() const { return observer_ != nullptr; }
+  void touch(Access access) {
+    access.site = current_->site;
+    observer_->on(access);
+  }
+  /// A thread loads or stores `bytes` bytes that are not its own.
+  void touch(const void* address, u64 bytes, bool write, bool atomic = false);
 
   /// Throws Error{internal}: what the kernel did wrong, and who did it.
   [[noreturn]] void fail(const std::string& what) const;
@@ -188,6 +202,10 @@ class Engine {
   /// Kernel code runs between enter_kernel and enter_machine.
   void enter_kernel() { in_kernel_ = true; }
   void enter_machine() { in_kernel_ = false; }
+  void enter_machine(const void* site) {
+    in_kernel_ = false;
+    current_->site = site;
+  }
 
   /// Ends the run with `error`; never returns to the kernel.
   [[noreturn]] void abandon(std::exception_ptr error);
@@ -211,6 +229,7 @@ class Engine {
   void set_up(std::span<Grid> grids, std::uint64_t seed);
   void set_up_cluster(Cluster& cluster, Grid& grid, int index);
   void set_up_cta(Cta& cta, Cluster& cluster, int cluster_index);
+  RunLayout layout() const;
   void start(Grid& grid);
   void start_what_may();
   void settle(Grid& grid);

@@ -1,11 +1,14 @@
-// What happens in the emulated machine, as a stream: every synchronisation and every access to
-// shared memory that passes through the seam is one Event, in the order in which it takes effect.
+// What happens in the emulated machine, as a stream: every synchronisation is one Event, in the
+// order in which it takes effect; every access to memory, of threads and of units, is one Access or
+// more.
 //
 // Statistics are counted from it, two runs are compared by it, and whatever judges a run (a
 // happens-before checker keeps its clocks by it) listens to it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace kiln::emu {
 
@@ -58,13 +61,65 @@ struct Event {
   std::uint32_t bytes = 0;
   std::uint64_t detail = 0;
   std::uint64_t operation = 0;  // tells asynchronous operations apart: issue, landing
+  const void* site = nullptr;   // where in the kernel's code, if a thread does it
+};
+
+/// Who accesses memory: a thread, or a unit on behalf of one.
+enum class Accessor : std::uint8_t {
+  thread,
+  load,        // a copy into shared memory, counted on an mbarrier
+  store,       // a copy out of shared memory, counted in the thread's bulk groups
+  tensor_core  // for one warp of a warpgroup
+};
+
+/// Contiguous bytes of memory that are accessed. What a unit does is reported when it is asked to:
+/// from then on it may happen at any time until it is known to be complete.
+struct Access {
+  Accessor by = Accessor::thread;
+  bool write = false;
+  bool atomic = false;
+  int thread = -1;            // index in the run, of the one that does it or asked for it
+  int cta = -1;               // number in the run, of the CTA whose shared memory it is; -1: global
+  std::uint64_t address = 0;  // in the CTA's shared memory, or of global memory
+  std::uint64_t bytes = 0;
+  int barrier_cta = -1;       // of a load: the mbarrier on which it is counted
+  std::uint32_t barrier = 0;  // its offset
+  std::uint64_t barrier_phase = 0;
+  std::uint64_t operation = 0;  // of the tensor core: the warp's number of this wgmma
+  const void* site = nullptr;   // where in the kernel's code
+};
+
+/// Where a thread of a run stands.
+struct ThreadPlace {
+  int cta = 0;   // number in the run
+  int warp = 0;  // in its CTA
+  int lane = 0;
+  int cluster = 0;  // in the run
+  int grid = 0;     // in the run
+  int device = 0;
+  int cta_index = 0;  // in its grid
+};
+
+/// A grid of a run, as far as an observer must know it.
+struct GridPlace {
+  int before = -1;  // the grid before it on its stream
+  bool dependent = false;
+};
+
+/// What takes part in a run.
+struct RunLayout {
+  std::vector<ThreadPlace> threads;
+  std::vector<GridPlace> grids;
+  std::vector<std::size_t> shared_bytes;  // of each CTA
 };
 
 /// Listens to a run. Called from the thread that runs it; may throw an Error, which ends the run.
 class Observer {
  public:
   virtual ~Observer() = default;
+  virtual void on_start(const RunLayout&) {}
   virtual void on(const Event& event) = 0;
+  virtual void on(const Access&) {}
 };
 
 /// What a run did, summed over its clusters.

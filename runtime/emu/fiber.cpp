@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <cstdint>
+
 #include <boost/context/detail/fcontext.hpp>
 
 #include "kiln/error.hpp"
@@ -22,15 +24,17 @@ FiberStacks::~FiberStacks() {
 void FiberStacks::reserve(int count) {
   const int more = count - static_cast<int>(tops_.size());
   if (more <= 0) return;
-  constexpr std::size_t kStep = kGuardBytes + kBytes;
-  const std::size_t bytes = static_cast<std::size_t>(more) * kStep;
+  constexpr std::size_t kStep = kStackBlockBytes;
+  const std::size_t bytes = static_cast<std::size_t>(more + 1) * kStep;  // one to align in
   void* data = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED)
     throw Error(ErrorCode::internal, "emulator: no address space for the stacks of " +
                                          std::to_string(count) + " threads");
   mappings_.push_back({data, bytes});
+  std::byte* first = static_cast<std::byte*>(data);
+  first += -reinterpret_cast<std::uintptr_t>(first) % kStep;
   for (int i = 0; i < more; ++i) {
-    std::byte* guard = static_cast<std::byte*>(data) + static_cast<std::size_t>(i) * kStep;
+    std::byte* guard = first + static_cast<std::size_t>(i) * kStep;
     if (mprotect(guard + kGuardBytes, kBytes, PROT_READ | PROT_WRITE) != 0)
       throw Error(ErrorCode::internal,
                   "emulator: no memory for the stacks of " + std::to_string(count) + " threads");
@@ -55,21 +59,22 @@ struct FiberEntry {
   }
 };
 
-void Fiber::start(std::byte* stack_top, void (*entry)(void*), void* argument) {
+void Fiber::start(std::byte* top, std::size_t bytes, void (*entry)(void*), void* argument) {
   entry_ = entry;
   argument_ = argument;
-  inside_ = context::make_fcontext(stack_top, FiberStacks::kBytes, FiberEntry::run);
+  inside_ = context::make_fcontext(top, bytes, FiberEntry::run);
 #if defined(__SANITIZE_ADDRESS__)
   inside_fake_stack_ = nullptr;
-  stack_bottom_ = stack_top - FiberStacks::kBytes;
+  stack_bottom_ = top - bytes;
+  stack_bytes_ = bytes;
   // The frames of the fiber that ended here before were left, not unwound.
-  __asan_unpoison_memory_region(stack_bottom_, FiberStacks::kBytes);
+  __asan_unpoison_memory_region(stack_bottom_, stack_bytes_);
 #endif
 }
 
 void Fiber::resume() {
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&outside_fake_stack_, stack_bottom_, FiberStacks::kBytes);
+  __sanitizer_start_switch_fiber(&outside_fake_stack_, stack_bottom_, stack_bytes_);
 #endif
   inside_ = context::jump_fcontext(inside_, this).fctx;
 #if defined(__SANITIZE_ADDRESS__)

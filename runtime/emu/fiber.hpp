@@ -8,13 +8,17 @@
 #include <cstddef>
 #include <vector>
 
+#include "device/ptx/emu/abi.hpp"
+
 namespace kiln::emu {
 
-/// Stacks of one size with an unmapped guard below each. They are kept and used again.
+/// Stacks of one size with an unmapped guard below each; a guard and its stack are one block of
+/// kStackBlockBytes, aligned to that. They are kept and used again.
 class FiberStacks {
  public:
-  static constexpr std::size_t kBytes = 128 << 10;  // virtual: only touched pages cost memory
   static constexpr std::size_t kGuardBytes = 16 << 10;
+  // Virtual: only touched pages cost memory.
+  static constexpr std::size_t kBytes = kStackBlockBytes - kGuardBytes;
 
   FiberStacks() = default;
   ~FiberStacks();
@@ -41,8 +45,8 @@ class FiberStacks {
 
 class Fiber {
  public:
-  /// Prepares to call entry(argument), which never returns, on a stack.
-  void start(std::byte* stack_top, void (*entry)(void*), void* argument);
+  /// Prepares to call entry(argument), which never returns, on the `bytes` of stack below `top`.
+  void start(std::byte* top, std::size_t bytes, void (*entry)(void*), void* argument);
 
   /// Runs the fiber until it suspends. Called from outside of it.
   void resume();
@@ -58,7 +62,8 @@ class Fiber {
 #if defined(__SANITIZE_ADDRESS__)
   void* inside_fake_stack_ = nullptr;
   void* outside_fake_stack_ = nullptr;
-  const void* stack_bottom_ = nullptr;
+  std::byte* stack_bottom_ = nullptr;
+  std::size_t stack_bytes_ = 0;
   const void* outside_bottom_ = nullptr;
   std::size_t outside_bytes_ = 0;
 #endif

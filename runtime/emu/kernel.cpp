@@ -63,12 +63,21 @@ Function symbol(void* object, const char* name) {
 }
 
 /// Kernels live until the process ends, objects as well: a thread may be running one.
+struct Kernels {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<const Kernel>> all;
+
+  static Kernels& instance() {
+    static auto& kernels = *new Kernels;
+    return kernels;
+  }
+};
+
 const Kernel* keep(std::unique_ptr<const Kernel> kernel) {
-  static std::mutex mutex;
-  static auto& kernels = *new std::vector<std::unique_ptr<const Kernel>>;
-  const std::lock_guard lock(mutex);
-  kernels.push_back(std::move(kernel));
-  return kernels.back().get();
+  Kernels& kernels = Kernels::instance();
+  const std::lock_guard lock(kernels.mutex);
+  kernels.all.push_back(std::move(kernel));
+  return kernels.all.back().get();
 }
 
 }  // namespace
@@ -87,11 +96,27 @@ const Kernel* load_kernel(std::span<const std::byte> image, const KernelShape& s
                                          " of the seam, this is version " +
                                          std::to_string(kAbiVersion));
   kernel->function = symbol<KernelFunction>(object, kKernelSymbol);
+  kernel->image.assign(image.begin(), image.end());
+  Dl_info place = {};
+  if (dladdr(reinterpret_cast<void*>(kernel->function), &place) != 0)
+    kernel->loaded = static_cast<const std::byte*>(place.dli_fbase);
   if (kernel->info.threads != static_cast<u32>(shape.threads))
     throw Error(ErrorCode::internal,
                 "emulator: the kernel has " + std::to_string(kernel->info.threads) +
                     " threads a CTA, its shape says " + std::to_string(shape.threads));
   return keep(std::move(kernel));
+}
+
+CodePlace find_code(const void* code) {
+  Dl_info place = {};
+  if (dladdr(code, &place) == 0) return {};
+  Kernels& kernels = Kernels::instance();
+  const std::lock_guard lock(kernels.mutex);
+  for (const auto& kernel : kernels.all)
+    if (kernel->loaded == place.dli_fbase)
+      return {kernel.get(),
+              static_cast<std::size_t>(static_cast<const std::byte*>(code) - kernel->loaded)};
+  return {};
 }
 
 }  // namespace kiln::emu

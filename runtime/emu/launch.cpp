@@ -14,6 +14,7 @@
 
 #include "kiln/error.hpp"
 #include "runtime/arch.hpp"
+#include "runtime/emu/checker.hpp"
 #include "runtime/emu/engine.hpp"
 #include "runtime/emu/fault.hpp"
 
@@ -151,28 +152,82 @@ class Clusters {
 
 }  // namespace
 
+namespace {
+
+Job job_of(const Kernel& kernel, int ctas, const Parameters& params, std::size_t bytes,
+           int device = 0) {
+  return {.kernel = kernel.function,
+          .params = params.data(),
+          .shape = kernel.shape,
+          .ctas = ctas,
+          .registers = static_cast<int>(kernel.info.registers),
+          .params_bytes = bytes,
+          .device = device};
+}
+
+int workers_for(const LaunchSettings& settings, int clusters) {
+  if (settings.observer != nullptr) return 1;
+  const int wanted = settings.workers != 0 ? settings.workers
+                                           : static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(wanted, 1, std::max(clusters, 1));
+}
+
+/// Calls f with the observer that the settings ask for.
+template <class F>
+Statistics observed(LaunchSettings settings, F&& f) {
+  if (!settings.check) return f(settings);
+  Checker checker;
+  settings.observer = &checker;
+  return f(settings);
+}
+
+}  // namespace
+
 Statistics launch(const Kernel& kernel, int ctas, const void* params, std::size_t bytes,
                   const LaunchSettings& settings) {
   check(kernel, ctas, bytes);
   const Parameters copy(params, bytes);
-  const Job job = {kernel.function, copy.data(), kernel.shape, ctas,
-                   static_cast<int>(kernel.info.registers)};
-  Clusters clusters(job, settings);
-  int workers = settings.workers != 0 ? settings.workers
-                                      : static_cast<int>(std::thread::hardware_concurrency());
-  workers =
-      settings.observer != nullptr ? 1 : std::clamp(workers, 1, std::max(clusters.count(), 1));
-  {
-    std::vector<std::jthread> others;
-    others.reserve(static_cast<std::size_t>(workers));
-    try {
-      for (int i = 1; i < workers; ++i) others.emplace_back([&clusters] { clusters.run_all(); });
-    } catch (const std::system_error&) {
-      // No more threads to be had: those that there are do the work.
+  const Job job = job_of(kernel, ctas, copy, bytes);
+  return observed(settings, [&](const LaunchSettings& with) {
+    Clusters clusters(job, with);
+    const int workers = workers_for(with, clusters.count());
+    {
+      std::vector<std::jthread> others;
+      others.reserve(static_cast<std::size_t>(workers));
+      try {
+        for (int i = 1; i < workers; ++i) others.emplace_back([&clusters] { clusters.run_all(); });
+      } catch (const std::system_error&) {
+        // No more threads to be had: those that there are do the work.
+      }
+      clusters.run_all();
     }
-    clusters.run_all();
+    return clusters.sum();
+  });
+}
+
+Statistics launch_together(std::span<const GridLaunch> launches, const LaunchSettings& settings) {
+  std::vector<std::unique_ptr<Parameters>> copies;
+  std::vector<Job> jobs;
+  std::vector<Grid> grids(launches.size());
+  for (const GridLaunch& launch : launches) {
+    check(*launch.kernel, launch.ctas, launch.bytes);
+    copies.push_back(std::make_unique<Parameters>(launch.params, launch.bytes));
+    jobs.push_back(
+        job_of(*launch.kernel, launch.ctas, *copies.back(), launch.bytes, launch.device));
   }
-  return clusters.sum();
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    grids[i].job = &jobs[i];
+    grids[i].end_cluster = jobs[i].ctas / jobs[i].shape.cluster;
+    grids[i].dependent = launches[i].pdl;
+    for (std::size_t j = 0; j < i; ++j)
+      if (launches[j].stream == launches[i].stream && launches[j].device == launches[i].device)
+        grids[i].before = &grids[j];
+  }
+  return observed(settings, [&](const LaunchSettings& with) {
+    const FaultGuard guard;
+    const BorrowedEngine engine;
+    return engine->run(grids, with.seed, with.observer);
+  });
 }
 
 }  // namespace kiln::emu

@@ -43,6 +43,9 @@ class Mbarriers {
   /// Throws if there is no sound barrier to count a copy on.
   void check(u32 offset, const char* instruction) { find(offset, instruction); }
 
+  /// The number of the phase that a sound barrier is in.
+  std::uint64_t phase(u32 offset) const { return barriers_.at(offset).phase; }
+
   /// Throws if bytes were copied and not announced, or announced and not copied.
   void check_exit() const;
 

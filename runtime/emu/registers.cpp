@@ -34,7 +34,8 @@ class RegisterPool::Wait final : public Waiting {
 
 void RegisterPool::reset() {
   int share = std::min(kRegistersOfSm / cta_.thread_count / kUnit * kUnit, kMost);
-  if (cta_.cluster->grid->job->registers != 0) share = std::min(share, cta_.cluster->grid->job->registers);
+  if (cta_.cluster->grid->job->registers != 0)
+    share = std::min(share, cta_.cluster->grid->job->registers);
   free_ = 0;
   asking_.clear();
   waiters_.clear();

@@ -49,8 +49,8 @@ std::string Engine::cta_text(const Cta& cta) const {
 
 std::string Engine::where() const {
   if (current_ == nullptr) return "";
-  return cta_text(*current_->cta) + " warp " +
-         std::to_string(current_->warp->index) + " lane " + std::to_string(current_->lane) + ": ";
+  return cta_text(*current_->cta) + " warp " + std::to_string(current_->warp->index) + " lane " +
+         std::to_string(current_->lane) + ": ";
 }
 
 void Engine::fail(const std::string& what) const {
@@ -61,19 +61,18 @@ void Engine::report_deadlock() const {
   std::map<std::pair<int, std::string>, Group> groups;  // by CTA and reason
   for (int i = 0; i < thread_count_; ++i) {
     const Thread& thread = *threads_[static_cast<std::size_t>(i)];
-    const std::string text =
-        thread.state == Thread::State::exited        ? "has exited"
-        : thread.state == Thread::State::not_started ? "waits for the grid before it"
-                                                     : thread.waiting->text();
+    const std::string text = thread.state == Thread::State::exited ? "has exited"
+                             : thread.state == Thread::State::not_started
+                                 ? "waits for the grid before it"
+                                 : thread.waiting->text();
     groups[{thread.cta->number, text}][thread.warp->index] |= 1u << thread.lane;
   }
   std::string message = "emulator: deadlock: " + std::to_string(alive_) + " of " +
                         std::to_string(thread_count_) +
                         " threads wait, no thread can run and no operation is pending";
   for (const auto& [key, group] : groups)
-    message +=
-        "\n  " + cta_text(*ctas_[static_cast<std::size_t>(key.first)]) + " " +
-        threads_text(group) + ": " + key.second;
+    message += "\n  " + cta_text(*ctas_[static_cast<std::size_t>(key.first)]) + " " +
+               threads_text(group) + ": " + key.second;
   throw Error(ErrorCode::deadlock, message);
 }
 
@@ -85,7 +84,8 @@ std::string Engine::fault_text(const void* address, int signal) const {
   for (int i = 0; i < cta_count_; ++i) {
     const Cta& cta = *ctas_[static_cast<std::size_t>(i)];
     if (const auto offset = cta.shared.overrun(address))
-      return "accesses " + offset_text(*offset) + " of " + cta_text(cta) + ", which has " + std::to_string(cta.shared.bytes()) + " bytes of shared memory";
+      return "accesses " + offset_text(*offset) + " of " + cta_text(cta) + ", which has " +
+             std::to_string(cta.shared.bytes()) + " bytes of shared memory";
   }
   char text[32];
   std::snprintf(text, sizeof text, "%p", address);

@@ -157,6 +157,10 @@ void TensorCore::issue(const Warp& warp) {
   group.accumulators[multiplication.accumulators].last_use[static_cast<u32>(warp.index) % 4] =
       number;
   multiplication.warps |= 1u << warp.index % 4;
+  if (engine_.is_observed()) {
+    touch(multiplication.a, kRows, number);
+    touch(multiplication.b, operands.n, number);
+  }
   if (multiplication.warps != 0xF) return;
   engine_.emit({.kind = EventKind::wgmma_issue,
                 .thread = engine_.current()->index,
@@ -247,6 +251,18 @@ void TensorCore::wait(float* d, int registers, int pending) {
     lent = nullptr;
     --set.lent;
   }
+}
+
+/// The operand is read for the current thread's warp.
+void TensorCore::touch(const OperandTile& tile, int rows, std::uint64_t number) {
+  for (int row = 0; row < rows; ++row)
+    for (int chunk = 0; chunk < kStepBytes / 16; ++chunk)
+      engine_.touch({.by = Accessor::tensor_core,
+                     .thread = engine_.current()->index,
+                     .cta = cta_.number,
+                     .address = tile.chunk_address(row, chunk) - kSharedBase,
+                     .bytes = 16,
+                     .operation = number});
 }
 
 void TensorCore::gather(const OperandTile& tile, int rows, u8* bytes) const {

@@ -25,28 +25,6 @@ void* pointer(u64 address) {
 
 }  // namespace
 
-/// Calls row(index in the box, global address, first byte, end byte) for every row; the bytes from
-/// first to end are inside the tensor. Addresses are 64-bit and wrap, as the copy engine's do.
-template <class Row>
-void BoxMap::for_each_row(const Coordinates& at, Row&& row) const {
-  const auto inside = [this](int dimension, i64 coordinate) {
-    return coordinate >= 0 && static_cast<u64>(coordinate) < extent[dimension];
-  };
-  const i64 x = at.at[0], y = at.at[1], z = rank == 3 ? at.at[2] : 0;
-  const i64 first = std::clamp<i64>(-x, 0, box[0]);
-  const i64 beyond = extent[0] > static_cast<u64>(INT64_MAX) ? INT64_MAX : i64(extent[0]);
-  const i64 end = std::clamp<i64>(beyond - x, first, box[0]);
-  for (u32 k = 0; k < box[2]; ++k)
-    for (u32 j = 0; j < box[1]; ++j) {
-      const bool exists = inside(1, y + j) && (rank == 2 || inside(2, z + k));
-      const u64 address = base + static_cast<u64>(x) * element_bytes +
-                          static_cast<u64>(y + j) * stride[0] +
-                          (rank == 3 ? static_cast<u64>(z + k) * stride[1] : 0);
-      row(k * box[1] + j, address, static_cast<u32>(exists ? first : 0) * element_bytes,
-          static_cast<u32>(exists ? end : 0) * element_bytes);
-    }
-}
-
 void BoxMap::load(const Coordinates& at, std::byte* shared, u32 offset) const {
   for_each_row(at, [&](u32 row, u64 address, u32 first, u32 end) {
     for (u32 begin = 0; begin < row_bytes(); begin += kChunk) {

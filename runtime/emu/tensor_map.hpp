@@ -6,6 +6,7 @@
 //   shared: row z*box1 + y, byte x*size, rows dense, then the swizzle of the address
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -49,10 +50,40 @@ struct BoxMap {
   void read(const std::byte* shared, u32 offset, std::byte* box_data) const;
   void write(const Coordinates& at, const std::byte* box_data) const;
 
+  /// Calls f(address, bytes) for every contiguous piece of global memory inside the tensor.
+  template <class F>
+  void for_each_global_range(const Coordinates& at, F&& f) const {
+    for_each_row(at, [&](u32, u64 address, u32 first, u32 end) {
+      if (end > first) f(address + first, end - first);
+    });
+  }
+
  private:
   template <class Row>
   void for_each_row(const Coordinates& at, Row&& row) const;
 };
+
+/// Calls row(index in the box, global address, first byte, end byte) for every row; the bytes from
+/// first to end are inside the tensor. Addresses are 64-bit and wrap, as the copy engine's do.
+template <class Row>
+void BoxMap::for_each_row(const Coordinates& at, Row&& row) const {
+  const auto inside = [this](int dimension, i64 coordinate) {
+    return coordinate >= 0 && static_cast<u64>(coordinate) < extent[dimension];
+  };
+  const i64 x = at.at[0], y = at.at[1], z = rank == 3 ? at.at[2] : 0;
+  const i64 first = std::clamp<i64>(-x, 0, box[0]);
+  const i64 beyond = extent[0] > static_cast<u64>(INT64_MAX) ? INT64_MAX : i64(extent[0]);
+  const i64 end = std::clamp<i64>(beyond - x, first, box[0]);
+  for (u32 k = 0; k < box[2]; ++k)
+    for (u32 j = 0; j < box[1]; ++j) {
+      const bool exists = inside(1, y + j) && (rank == 2 || inside(2, z + k));
+      const u64 address = base + static_cast<u64>(x) * element_bytes +
+                          static_cast<u64>(y + j) * stride[0] +
+                          (rank == 3 ? static_cast<u64>(z + k) * stride[1] : 0);
+      row(k * box[1] + j, address, static_cast<u32>(exists ? first : 0) * element_bytes,
+          static_cast<u32>(exists ? end : 0) * element_bytes);
+    }
+}
 
 /// Throws Error{unsupported} for a box that is narrower than its swizzle.
 TensorMap encode_box_map(const TensorMapSpec& spec);

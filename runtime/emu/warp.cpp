@@ -68,6 +68,12 @@ void execute_stmatrix(Engine& engine, const Warp& warp) {
       for (int i = 0; i < 4; ++i)
         words[i] = warp.operands_of<StmatrixOperands>(row * 4 + i).word[matrix];
       std::memcpy(target, words, sizeof words);
+      if (engine.is_observed())
+        engine.touch({.write = true,
+                      .thread = engine.current()->index - engine.current()->lane + lane,
+                      .cta = warp.cta->number,
+                      .address = offset,
+                      .bytes = 16});
       engine.emit({.kind = EventKind::shared_write,
                    .thread = engine.current()->index,
                    .cta = warp.cta->number,

@@ -65,9 +65,10 @@ Source ring_source(const std::string& fill, const std::string& before, const std
 /// Of 40 seeds: how many give other bits than the definition, and how many end in an error.
 struct Outcome {
   int wrong = 0, errors = 0;
+  std::string first;  // error
 };
 
-Outcome run_ring(const Source& source) {
+Outcome run_ring(const Source& source, bool check = false) {
   std::vector<u8> a(64 * 128 * kBlocks), b(kN * 128 * kBlocks);
   TestRandom random(5);
   for (auto* operand : {&a, &b})
@@ -92,10 +93,11 @@ Outcome run_ring(const Source& source) {
     std::vector<float> d(want.size(), -1.0f);
     try {
       run(source, Params{map(a, 64), map(b, kN), d.data()}, {.smem_bytes = 26 * 1024},
-          {.seed = seed});
+          {.seed = seed, .check = check});
       outcome.wrong += std::memcmp(d.data(), want.data(), d.size() * sizeof(float)) != 0;
-    } catch (const Error&) {
+    } catch (const Error& error) {
       ++outcome.errors;
+      if (outcome.first.empty()) outcome.first = error.what();
     }
   }
   return outcome;
@@ -107,6 +109,18 @@ TEST(EngineRing, IsRightUnderEverySchedule) {
   const Outcome outcome = run_ring(ring_source(kFill, "", kRelease));
   EXPECT_EQ(outcome.wrong, 0);
   EXPECT_EQ(outcome.errors, 0);
+}
+
+TEST(EngineRing, CheckedIsRight) {
+  const Outcome outcome = run_ring(ring_source(kFill, "", kRelease), true);
+  EXPECT_EQ(outcome.wrong, 0);
+  EXPECT_EQ(outcome.errors, 0) << outcome.first;
+}
+
+TEST(EngineRing, CheckedAnEarlyReleaseIsARaceAtOnce) {
+  const Outcome outcome = run_ring(ring_source(kFill, kRelease, ""), true);
+  EXPECT_EQ(outcome.errors, 40);
+  std::printf("%s\n", outcome.first.c_str());
 }
 
 TEST(EngineRing, AnEarlyReleaseGivesWrongDataUnderSomeSchedule) {

@@ -16,9 +16,13 @@
 namespace kiln::emu {
 
 /// Raised with every change of Abi, KernelInfo or Identity.
-inline constexpr u32 kAbiVersion = 1;
+inline constexpr u32 kAbiVersion = 2;
 
-/// Who a thread is. The same object for as long as the thread lives.
+/// The stack of a thread lies in a block of this size, aligned to it: what is in the same block as
+/// a frame is the thread's own.
+inline constexpr u64 kStackBlockBytes = 128 << 10;
+
+/// Who a thread is. The same object for as long as the thread lives, at the top of its stack.
 struct Identity {
   int thread;        // index in its CTA
   int cta;           // index in the grid
@@ -36,6 +40,9 @@ struct Coordinates {
 /// `barrier` is always the address of an 8-byte mbarrier in the calling CTA's shared memory.
 struct Abi {
   u32 version;
+
+  // hooks.hpp
+  void (*touch)(const void* address, u64 bytes, int write, const void* site);
 
   // thread.hpp
   const Identity* (*identity)();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device/ptx/emu/abi.hpp"
+#include "device/ptx/emu/hooks.hpp"
 
 #define KILN_EMU_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -18,10 +19,6 @@
 
 namespace kiln::emu {
 
-/// The emulator's table: set once, before the kernel runs. Internal linkage, so that two loaded
-/// kernels can never share it.
-static const Abi* machine;
-
 /// The largest count of any setmaxnreg in the kernel: it decides how many registers a launch gives.
 /// Every instruction that is compiled notes its count when the kernel is loaded.
 static u32 largest_register_count;
@@ -36,7 +33,9 @@ const bool RegisterCount<kRegisters>::kNoted = [] {
   return true;
 }();
 
-inline u32 bind(const Abi* table, KernelInfo* info, int threads, unsigned long params_bytes) {
+/// Called by no thread of a kernel: nobody is to hear of what it loads and stores.
+__attribute__((no_sanitize("thread"))) inline u32 bind(const Abi* table, KernelInfo* info,
+                                                       int threads, unsigned long params_bytes) {
   *info = {kAbiVersion, static_cast<u32>(threads), static_cast<u32>(params_bytes),
            largest_register_count};
   if (table->version != kAbiVersion) return 0;

@@ -1,0 +1,166 @@
+// Accesses: who makes them, and whether what they must come after is known to come before.
+#include "runtime/emu/checker.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "kiln/error.hpp"
+#include "runtime/emu/source_lines.hpp"
+
+namespace kiln::emu {
+
+void Checker::on_start(const RunLayout& layout) {
+  if (!layout_.threads.empty())
+    past_runs_.push_back("CTA " + std::to_string(layout_.threads.front().cta_index));
+  ++run_;
+  layout_ = layout;
+  seen_memo_.clear();
+  async_memo_.clear();
+  order_memo_.clear();
+  threads_.assign(layout.threads.size(), {});
+  agents_.clear();
+  dynamic_agents_.clear();
+  mbarriers_.clear();
+  barriers_.clear();
+  grids_.assign(layout.grids.size(), {});
+  for (std::size_t i = 0; i < layout.threads.size(); ++i) {
+    threads_[i].place = layout.threads[i];
+    agents_.push_back({Agent::Kind::thread, static_cast<int>(i), 0});
+  }
+  // Four tensor-core agents a warpgroup, one for each warp, next to each other.
+  first_warp_.assign(layout.shared_bytes.size(), -1);
+  int warps = 0;
+  for (const ThreadPlace& place : layout.threads) {
+    int& first = first_warp_[index(place.cta)];
+    if (first < 0) first = warps;
+    warps = std::max(warps, first + (place.warp / 4 + 1) * 4);
+  }
+  warps_.assign(index(warps), {});
+  for (int i = 0; i < warps; ++i) agents_.push_back({Agent::Kind::tensor_core, i, 0});
+  shared_.resize(std::max(shared_.size(), layout.shared_bytes.size()));
+  for (std::size_t i = 0; i < layout.shared_bytes.size(); ++i) {
+    std::vector<Granule>& shared = shared_[i];
+    shared.resize(std::max(shared.size(), (layout.shared_bytes[i] + 15) / Granule::kBytes));
+    for (Granule& granule : shared) granule.clear();
+  }
+}
+
+int Checker::warp_of(int thread) const {
+  const ThreadPlace& place = threads_[index(thread)].place;
+  return first_warp_[index(place.cta)] + place.warp;
+}
+
+/// A unit's agent, made when it is first needed.
+u32 Checker::agent(Agent::Kind kind, int owner, u32 offset) {
+  const std::pair key{static_cast<int>(kind), static_cast<u64>(owner) << 32 | offset};
+  const auto [entry, is_new] = dynamic_agents_.try_emplace(key, static_cast<u32>(agents_.size()));
+  if (is_new) agents_.push_back({kind, owner, offset});
+  return entry->second;
+}
+
+/// What all lanes of a warp know: an instruction of the whole warp can count on no more.
+Checker::Knowledge Checker::knowledge_of_warp(int thread) {
+  const int first = first_lane(thread);
+  Knowledge all = threads_[index(first)].knows;
+  for (int lane = 1; lane < 32; ++lane) {
+    const Knowledge& knows = threads_[index(first + lane)].knows;
+    if (!all.seen.same(knows.seen)) all.seen = Clock::meet(all.seen, knows.seen);
+    if (!all.async.same(knows.async)) all.async = Clock::meet(all.async, knows.async);
+    if (!all.order.same(knows.order)) all.order = Clock::meet(all.order, knows.order);
+  }
+  return all;
+}
+
+Checker::Actor Checker::actor_of(const Access& access) {
+  const ThreadState& thread = threads_[index(access.thread)];
+  switch (access.by) {
+    case Accessor::thread:
+      break;
+    case Accessor::load: {
+      const u32 loads = agent(Agent::Kind::loads, access.barrier_cta, access.barrier);
+      return {loads, static_cast<u32>(access.barrier_phase) + 1, access.thread, true, thread.knows};
+    }
+    case Accessor::store: {
+      const auto kind = access.write ? Agent::Kind::bulk_writes : Agent::Kind::bulk_reads;
+      return {agent(kind, access.thread), thread.bulk_groups + 1, access.thread, true,
+              thread.knows};
+    }
+    case Accessor::tensor_core: {
+      const int warp = warp_of(access.thread);
+      u32& issued = warps_[index(warp)].wgmmas;
+      issued = std::max(issued, static_cast<u32>(access.operation) + 1);
+      // One record for the four warps: its agent is the warpgroup's, its tick counts for each.
+      return {agent(Agent::Kind::warpgroup, warp / 4), static_cast<u32>(access.operation) + 1,
+              access.thread, true, knowledge_of_warp(access.thread)};
+    }
+  }
+  return {static_cast<u32>(access.thread), thread.tick, access.thread, false, thread.knows};
+}
+
+/// Is `record` known to come before what `actor` does now?
+bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_missing) const {
+  if (record.run != run_) return false;  // clusters of a launch are ordered by nothing
+  const Agent& agent = agents_[record.agent];
+  const Clock& clock = record.writes() ? actor.knows.seen : actor.knows.order;
+  switch (agent.kind) {
+    case Agent::Kind::thread: {
+      const bool own = agent.owner == actor.thread;
+      if (!own && clock.of(record.agent) < record.tick) return false;
+      if (!record.writes() || !actor.async) return true;
+      fence_missing = actor.knows.async.of(record.agent) < record.tick;
+      return !fence_missing;
+    }
+    case Agent::Kind::warpgroup: {
+      const u32 first = static_cast<u32>(threads_.size()) + static_cast<u32>(agent.owner) * 4;
+      for (u32 warp = 0; warp < 4; ++warp)
+        if (clock.of(first + warp) < record.tick) return false;
+      return true;
+    }
+    default:
+      return clock.of(record.agent) >= record.tick;
+  }
+}
+
+void Checker::check_granule(Granule& granule, u16 mask, const Actor& actor, const Access& access,
+                            u8 kind, u32 site) {
+  bool fence_missing = false;
+  const Record* earlier = granule.conflict(
+      mask, kind, [&](const Record& record) { return ordered(record, actor, fence_missing); });
+  if (earlier != nullptr) {
+    const u64 first = access.address + static_cast<u32>(__builtin_ctz(earlier->mask & mask));
+    report_race(*earlier, access, first, fence_missing);
+  }
+  granule.note({actor.agent, actor.tick, site, run_, mask, kind});
+}
+
+void Checker::check_initialised(const Granule& granule, u16 mask, const Access& access) {
+  if ((mask & ~granule.written()) == 0) return;
+  throw Error(ErrorCode::race, "emulator: uninitialised: " + thread_text(access.thread) +
+                                   " reads " + place_text(access) +
+                                   ", of which some bytes were never written\n  at " +
+                                   source_line(access.site));
+}
+
+void Checker::on(const Access& access) {
+  const Actor actor = actor_of(access);
+  u8 kind = Record::kRead;
+  if (access.write) kind |= Record::kWrite;
+  if (access.atomic) kind |= Record::kAtomic;
+  if (actor.async) kind |= Record::kAsync;
+  const u32 number = site(access.site);
+  const bool shared = access.cta >= 0;
+  const bool must_exist = shared && !access.write && access.by != Accessor::tensor_core;
+  Access part = access;
+  for_each_granule(
+      access.address, access.bytes,
+      [&](u64 i) -> Granule& {
+        part.address = i * Granule::kBytes;
+        return shared ? shared_[index(access.cta)][i] : global_.granule(i);
+      },
+      [&](Granule& granule, u16 mask) {
+        if (must_exist) check_initialised(granule, mask, access);
+        check_granule(granule, mask, actor, part, kind, number);
+      });
+}
+
+}  // namespace kiln::emu

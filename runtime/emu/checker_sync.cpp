@@ -1,0 +1,294 @@
+// Synchronisation: what becomes known to whom.
+#include <algorithm>
+
+#include "kiln/error.hpp"
+#include "runtime/emu/checker.hpp"
+#include "runtime/emu/source_lines.hpp"
+#include "runtime/emu/warp.hpp"
+
+namespace kiln::emu {
+namespace {
+
+constexpr u64 key_of(int cta, u32 offset) { return static_cast<u64>(cta) << 32 | offset; }
+constexpr u32 kClusterBarrier = 0xFFFF;  // beside the numbers of named ones
+
+}  // namespace
+
+/// A release: adds what `thread` knows and has done to `to`. What it does from here on is later.
+void Checker::publish(int thread, Knowledge& to) {
+  ThreadState& state = threads_[index(thread)];
+  const u32 self = static_cast<u32>(thread);
+  to.seen = Clock::join(to.seen, state.knows.seen.with(self, state.tick));
+  to.async = Clock::join(to.async, state.knows.async);
+  to.order = Clock::join(to.order, state.knows.order.with(self, state.tick));
+  ++state.tick;
+}
+
+void Checker::acquire(int thread, const Knowledge& from) {
+  Knowledge& knows = threads_[index(thread)].knows;
+  knows.seen = seen_memo_.join(knows.seen, from.seen);
+  knows.async = async_memo_.join(knows.async, from.async);
+  knows.order = order_memo_.join(knows.order, from.order);
+}
+
+void Checker::acquire_order(int thread, const Clock& from) {
+  Knowledge& knows = threads_[index(thread)].knows;
+  knows.order = order_memo_.join(knows.order, from);
+}
+
+/// bar.warp.sync orders memory among the lanes; the meeting at other instructions does not.
+void Checker::synchronise_warp(int thread) {
+  const int first = first_lane(thread);
+  Knowledge all;
+  for (int lane = 0; lane < 32; ++lane) publish(first + lane, all);
+  for (int lane = 0; lane < 32; ++lane) threads_[index(first + lane)].knows = all;
+}
+
+void Checker::waited(const Event& event) {
+  threads_[index(event.thread)].last_wait = {event.kind, event.cta, event.offset, event.detail,
+                                             event.site};
+}
+
+Checker::MbarrierState* Checker::find(int cta, u32 offset) {
+  const auto found = mbarriers_.find(key_of(cta, offset));
+  return found == mbarriers_.end() ? nullptr : &found->second;
+}
+
+int Checker::grid_of(const Agent& agent) const {
+  const auto of_cta = [this](int cta) {
+    const auto found = std::find_if(threads_.begin(), threads_.end(),
+                                    [cta](const ThreadState& t) { return t.place.cta == cta; });
+    return found->place.grid;
+  };
+  switch (agent.kind) {
+    case Agent::Kind::tensor_core: {
+      const auto next = std::upper_bound(first_warp_.begin(), first_warp_.end(), agent.owner);
+      return of_cta(static_cast<int>(next - first_warp_.begin()) - 1);
+    }
+    case Agent::Kind::warpgroup:
+      return grid_of({Agent::Kind::tensor_core, agent.owner * 4, 0});
+    case Agent::Kind::loads:
+      return of_cta(agent.owner);
+    default:
+      return threads_[index(agent.owner)].place.grid;
+  }
+}
+
+/// Whoever uses an mbarrier must know that it was initialised.
+void Checker::check_mbarrier(const Event& event, bool asynchronous) {
+  const MbarrierState* barrier = find(event.cta, event.offset);
+  if (barrier == nullptr || event.thread < 0) return;
+  const Knowledge& knows = threads_[index(event.thread)].knows;
+  const u32 by = static_cast<u32>(barrier->thread);
+  const bool own = event.thread == barrier->thread;
+  const bool visible = own || knows.seen.of(by) >= barrier->tick;
+  const bool fenced = barrier->fenced != 0 && (own || knows.order.of(by) >= barrier->fenced);
+  if (fenced || (visible && !asynchronous)) return;
+  throw Error(ErrorCode::race,
+              "emulator: race: " + thread_text(event.thread) + " uses the mbarrier at smem+" +
+                  std::to_string(event.offset) + ", and nothing says that its initialisation by " +
+                  thread_text(barrier->thread) + " comes before" +
+                  (asynchronous ? " for the copy engine: fence_mbarrier_init by the thread that "
+                                  "initialised it, then a barrier"
+                                : ": a barrier after mbarrier_init, in a cluster with "
+                                  "fence_mbarrier_init before it") +
+                  "\n  at " + source_line(event.site));
+}
+
+void Checker::mbarrier_event(const Event& event) {
+  if (event.kind == EventKind::mbarrier_init) {
+    MbarrierState& barrier = mbarriers_[key_of(event.cta, event.offset)];
+    barrier = {.loads = agent(Agent::Kind::loads, event.cta, event.offset),
+               .thread = event.thread,
+               .tick = threads_[index(event.thread)].tick};
+    return;
+  }
+  MbarrierState* barrier = find(event.cta, event.offset);
+  if (barrier == nullptr) return;
+  switch (event.kind) {
+    case EventKind::mbarrier_arrive: {
+      check_mbarrier(event, false);
+      ThreadState& thread = threads_[index(event.thread)];
+      if (thread.place.cta == event.cta) {
+        publish(event.thread, barrier->arriving);
+      } else {
+        // A release at CTA scope says nothing to another CTA but that it has been executed.
+        const u32 self = static_cast<u32>(event.thread);
+        barrier->arriving_far =
+            Clock::join(barrier->arriving_far, thread.knows.order.with(self, thread.tick));
+        ++thread.tick;
+      }
+      break;
+    }
+    case EventKind::mbarrier_complete: {
+      const u32 tick = static_cast<u32>(event.detail) + 1;
+      Knowledge& done = barrier->arriving;
+      barrier->completed = {done.seen.with(barrier->loads, tick), done.async,
+                            done.order.with(barrier->loads, tick)};
+      barrier->completed_far = barrier->arriving_far;
+      barrier->arriving = {};
+      barrier->arriving_far = {};
+      break;
+    }
+    case EventKind::mbarrier_observe:
+      check_mbarrier(event, false);
+      // A wait for the phase before the first returns at once and has seen nothing.
+      acquire(event.thread, barrier->completed);
+      acquire_order(event.thread, barrier->completed_far);
+      waited(event);
+      break;
+    default:
+      break;
+  }
+}
+
+void Checker::barrier_event(const Event& event) {
+  const bool cluster = event.kind == EventKind::cluster_barrier_arrive ||
+                       event.kind == EventKind::cluster_barrier_complete ||
+                       event.kind == EventKind::cluster_barrier_leave;
+  const ThreadState& thread = threads_[index(event.thread)];
+  BarrierState& barrier = barriers_[cluster ? key_of(thread.place.cluster, kClusterBarrier)
+                                            : key_of(event.cta, event.offset)];
+  switch (event.kind) {
+    case EventKind::named_barrier_arrive: {
+      const int first = first_lane(event.thread);
+      for (int lane = 0; lane < 32; ++lane) publish(first + lane, barrier.arriving);
+      break;
+    }
+    case EventKind::cluster_barrier_arrive:
+      publish(event.thread, barrier.arriving);
+      break;
+    case EventKind::named_barrier_leave:
+      acquire(event.thread, barrier.completed);
+      waited(event);
+      break;
+    case EventKind::cluster_barrier_leave:
+      // Arrivals are relaxed (ptx::cluster_sync): they order execution, and no memory.
+      acquire_order(event.thread, barrier.completed.order);
+      waited(event);
+      break;
+    default:
+      barrier.completed = barrier.arriving;
+      barrier.arriving = {};
+      break;
+  }
+}
+
+void Checker::tensor_core_event(const Event& event) {
+  WarpState& warp = warps_[index(warp_of(event.thread))];
+  if (event.kind == EventKind::wgmma_commit) {
+    warp.group_ends.push_back(warp.wgmmas);
+    return;
+  }
+  if (event.detail >= warp.group_ends.size()) return;
+  const u32 end = warp.group_ends[warp.group_ends.size() - 1 - event.detail];
+  const u32 agent = static_cast<u32>(threads_.size()) + static_cast<u32>(warp_of(event.thread));
+  Clock done;
+  done = done.with(agent, end);
+  Knowledge& knows = threads_[index(event.thread)].knows;
+  if (knows.order.of(agent) >= end && knows.seen.of(agent) >= end) return;
+  acquire(event.thread, {done, {}, done});
+}
+
+void Checker::grid_event(const Event& event) {
+  if (event.kind == EventKind::grid_complete) {
+    // The end of a grid makes everything that it has done visible to everybody who knows of it.
+    Knowledge& all = grids_[event.detail];
+    const int grid = static_cast<int>(event.detail);
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if (threads_[i].place.grid != grid) continue;
+      publish(static_cast<int>(i), all);
+    }
+    for (u32 i = static_cast<u32>(threads_.size()); i < agents_.size(); ++i) {
+      if (grid_of(agents_[i]) != grid) continue;
+      all.seen = all.seen.with(i, ~0u);
+      all.order = all.order.with(i, ~0u);
+    }
+    all.async = Clock::join(all.async, all.seen);
+    return;
+  }
+  const auto inherit = [this](int thread, int before) {
+    if (before >= 0) acquire(thread, grids_[index(before)]);
+  };
+  if (event.kind == EventKind::grid_dependency_wait) {
+    const GridPlace& grid = layout_.grids[index(threads_[index(event.thread)].place.grid)];
+    inherit(event.thread, grid.before);
+    waited(event);
+    return;
+  }
+  // What starts a grid is the end of the one before; of a dependent one, the start of that one.
+  int before = static_cast<int>(event.detail);
+  while (before >= 0 && layout_.grids[index(before)].dependent)
+    before = layout_.grids[index(before)].before;
+  if (before >= 0) before = layout_.grids[index(before)].before;
+  for (std::size_t i = 0; i < threads_.size(); ++i)
+    if (threads_[i].place.grid == static_cast<int>(event.detail))
+      inherit(static_cast<int>(i), before);
+}
+
+void Checker::on(const Event& event) {
+  switch (event.kind) {
+    case EventKind::warp_meet:
+      if (event.detail == static_cast<u64>(Instruction::warp_sync)) synchronise_warp(event.thread);
+      break;
+    case EventKind::named_barrier_arrive:
+    case EventKind::named_barrier_complete:
+    case EventKind::named_barrier_leave:
+    case EventKind::cluster_barrier_arrive:
+    case EventKind::cluster_barrier_complete:
+    case EventKind::cluster_barrier_leave:
+      barrier_event(event);
+      break;
+    case EventKind::mbarrier_init:
+    case EventKind::mbarrier_arrive:
+    case EventKind::mbarrier_complete:
+    case EventKind::mbarrier_observe:
+      mbarrier_event(event);
+      break;
+    case EventKind::fence_mbarrier_init:
+    case EventKind::fence_proxy_async: {
+      ThreadState& thread = threads_[index(event.thread)];
+      for (auto& [key, barrier] : mbarriers_)
+        if (barrier.thread == event.thread && barrier.fenced == 0) barrier.fenced = thread.tick;
+      if (event.kind == EventKind::fence_proxy_async) {
+        const u32 self = static_cast<u32>(event.thread);
+        thread.knows.async = async_memo_.join(thread.knows.async, thread.knows.seen);
+        thread.knows.async = thread.knows.async.with(self, thread.tick);
+      }
+      ++thread.tick;
+      break;
+    }
+    case EventKind::load_issue:
+      check_mbarrier({.kind = event.kind,
+                      .thread = event.thread,
+                      .cta = event.cta,
+                      .offset = static_cast<u32>(event.detail),
+                      .site = event.site},
+                     true);
+      break;
+    case EventKind::store_commit:
+      ++threads_[index(event.thread)].bulk_groups;
+      break;
+    case EventKind::store_wait: {
+      ThreadState& thread = threads_[index(event.thread)];
+      if (event.detail >= thread.bulk_groups) break;
+      const u32 done = thread.bulk_groups - static_cast<u32>(event.detail);
+      const Clock reads = Clock().with(agent(Agent::Kind::bulk_reads, event.thread), done);
+      acquire(event.thread, {reads, {}, reads});
+      break;
+    }
+    case EventKind::wgmma_commit:
+    case EventKind::wgmma_wait:
+      tensor_core_event(event);
+      break;
+    case EventKind::grid_start:
+    case EventKind::grid_complete:
+    case EventKind::grid_dependency_wait:
+      grid_event(event);
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace kiln::emu

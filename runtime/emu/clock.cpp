@@ -1,0 +1,44 @@
+#include "runtime/emu/clock.hpp"
+
+#include <algorithm>
+
+namespace kiln::emu {
+
+Clock Clock::with(u32 agent, u32 tick) const {
+  if (of(agent) >= tick) return *this;
+  Node* node = new Node;
+  if (node_ != nullptr) node->ticks = node_->ticks;
+  if (node->ticks.size() <= agent) node->ticks.resize(agent + 1);
+  node->ticks[agent] = tick;
+  return Clock(node);
+}
+
+Clock Clock::join(const Clock& a, const Clock& b) {
+  if (b.node_ == nullptr || a.node_ == b.node_) return a;
+  if (a.node_ == nullptr) return b;
+  const std::vector<u32>&x = a.node_->ticks, &y = b.node_->ticks;
+  const std::size_t common = std::min(x.size(), y.size());
+  unsigned x_more = x.size() > common, y_more = y.size() > common;
+  for (std::size_t i = 0; i < common; ++i) {
+    x_more |= x[i] > y[i];
+    y_more |= y[i] > x[i];
+  }
+  if (y_more == 0) return a;
+  if (x_more == 0) return b;
+  Node* node = new Node;
+  node->ticks = x.size() >= y.size() ? x : y;
+  for (std::size_t i = 0; i < common; ++i) node->ticks[i] = std::max(x[i], y[i]);
+  return Clock(node);
+}
+
+Clock Clock::meet(const Clock& a, const Clock& b) {
+  if (a.node_ == b.node_) return a;
+  if (a.node_ == nullptr || b.node_ == nullptr) return {};
+  const std::vector<u32>&x = a.node_->ticks, &y = b.node_->ticks;
+  Node* node = new Node;
+  node->ticks.resize(std::min(x.size(), y.size()));
+  for (std::size_t i = 0; i < node->ticks.size(); ++i) node->ticks[i] = std::min(x[i], y[i]);
+  return Clock(node);
+}
+
+}  // namespace kiln::emu
