@@ -158,7 +158,8 @@ TEST(MutantTrials, TheParentSeesWhateverBecomesOfAChild) {
   std::set<std::size_t> done;
   run_in_children(
       2, reports,
-      [](std::size_t i, Report& report) {
+      [](std::size_t i, Reports& of_one) {
+        Report& report = of_one.unchecked;
         report.test = static_cast<int>(i);
         report.seed = 7;
         if (i == 1) std::abort();
@@ -167,41 +168,52 @@ TEST(MutantTrials, TheParentSeesWhateverBecomesOfAChild) {
       },
       [&](std::size_t i) { done.insert(i); });
   EXPECT_EQ(done, (std::set<std::size_t>{0, 1, 2, 3}));
-  EXPECT_EQ(reports[0].finding(), nullptr);
-  EXPECT_EQ(reports[1].other.sign, Sign::crash);
-  EXPECT_EQ(reports[1].other.seed, 7U);
-  EXPECT_EQ(reports[2].hang.sign, Sign::endless);
-  EXPECT_EQ(reports[3].value.sign, Sign::value);
-  EXPECT_STREQ(reports[3].value.text, "wrong");
+  EXPECT_EQ(reports[0].unchecked.finding(), nullptr);
+  EXPECT_EQ(reports[1].unchecked.other.sign, Sign::crash);
+  EXPECT_EQ(reports[1].unchecked.other.seed, 7U);
+  EXPECT_EQ(reports[2].unchecked.hang.sign, Sign::endless);
+  EXPECT_EQ(reports[3].unchecked.value.sign, Sign::value);
+  EXPECT_STREQ(reports[3].unchecked.value.text, "wrong");
+}
+
+TEST(MutantTrials, ACrashUnderTheCheckerIsTheCheckedRuns) {
+  SharedReports reports(1);
+  run_in_children(
+      1, reports,
+      [](std::size_t, Reports& of_one) {
+        of_one.checks = true;
+        std::abort();
+      },
+      [](std::size_t) {});
+  EXPECT_EQ(reports[0].checked.other.sign, Sign::crash);
+  EXPECT_EQ(reports[0].unchecked.finding(), nullptr);
 }
 
 TEST(MutantTrials, ThePlainestMeansCounts) {
-  Report silent, value_and_rule, rule, refused, hang;
-  value_and_rule.add(Sign::error, 0, 1, "rule");
-  value_and_rule.add(Sign::value, 0, 2, "wrong");
-  rule.add(Sign::error, 0, 1, "rule");
-  refused.add(Sign::refused, 0, 0, "no");
-  hang.add(Sign::deadlock, 0, 1, "all wait");
-  const auto means = [](const Report& unchecked, const Report& checked) {
-    return Score{nullptr, &unchecked, &checked}.means();
+  const auto means = [](std::vector<Sign> unchecked, std::vector<Sign> checked) {
+    Reports reports;
+    for (const Sign sign : unchecked) reports.unchecked.add(sign, 0, 1, "");
+    for (const Sign sign : checked) reports.checked.add(sign, 0, 1, "");
+    return Score{nullptr, &reports}.means();
   };
-  EXPECT_EQ(means(silent, silent), Means::nothing);
-  EXPECT_EQ(means(silent, rule), Means::checker);
-  EXPECT_EQ(means(rule, rule), Means::rules);
-  EXPECT_EQ(means(hang, silent), Means::hang);
-  EXPECT_EQ(means(value_and_rule, silent), Means::values);
-  EXPECT_EQ(means(refused, refused), Means::compiler);
+  EXPECT_EQ(means({}, {}), Means::nothing);
+  EXPECT_EQ(means({}, {Sign::error}), Means::checker);
+  EXPECT_EQ(means({Sign::error}, {Sign::error}), Means::rules);
+  EXPECT_EQ(means({Sign::crash}, {}), Means::rules);
+  EXPECT_EQ(means({Sign::error, Sign::deadlock}, {}), Means::hang);
+  EXPECT_EQ(means({Sign::endless}, {}), Means::hang);
+  EXPECT_EQ(means({Sign::error, Sign::value}, {Sign::error}), Means::values);
+  EXPECT_EQ(means({Sign::refused}, {}), Means::compiler);
 }
 
 TEST(MutantTrials, ASurvivorNeedsAReasonAndAReasonASurvivor) {
   const std::vector<Mutant> mutants = {{"alive", "", {}}, {"dead", "", {}}, {"same", "", {}}};
-  Report survived, killed, unchanged;
+  Reports survived, killed, unchanged;
   survived.changed_kernels = 1;
-  killed.add(Sign::deadlock, 0, 1, "all wait");
-  const std::vector<Score> scores = {{&mutants[0], &survived, &survived},
-                                     {&mutants[1], &killed, &killed},
-                                     {&mutants[2], &unchanged, &unchanged}};
-  const Trials none(std::vector<GemmCase>{});
+  killed.unchecked.add(Sign::deadlock, 0, 1, "all wait");
+  const std::vector<Score> scores = {
+      {&mutants[0], &survived}, {&mutants[1], &killed}, {&mutants[2], &unchanged}};
+  const Trials none(Checking::off, {});
   const Summary right = summarise(scores, {{"alive", "why"}, {"not run", "why"}}, none);
   EXPECT_EQ(right.total, 3U);
   EXPECT_EQ(right.killed(), 1U);
@@ -222,9 +234,9 @@ TEST(MutantTrials, AFewAreKilled) {
       {"expects-too-few-bytes", Means::rules},
       {"threads-read-one-row-more", Means::rules},
       {"one-stage-more-than-launched", Means::compiler}};
-  std::vector<GemmCase> cases = mutant_cases();
+  std::vector<MutantCase> cases = mutant_cases();
   cases.resize(2);
-  Trials trials(cases);
+  Trials trials(Checking::off, cases);
   const std::vector<Mutant> mutants = listed();
   std::vector<const Mutant*> chosen;
   for (const auto& [id, means] : kKilled)
@@ -234,20 +246,20 @@ TEST(MutantTrials, AFewAreKilled) {
   SharedReports reports(chosen.size());
   run_in_children(
       2, reports,
-      [&](std::size_t i, Report& report) {
-        trials.examine(*chosen[i], false, {.count = 5}, report);
-      },
+      [&](std::size_t i, Reports& of_one) { trials.examine(*chosen[i], {.count = 5}, of_one); },
       [](std::size_t) {});
   for (std::size_t i = 0; i < chosen.size(); ++i)
-    EXPECT_EQ((Score{chosen[i], &reports[i], nullptr}.means()), kKilled[i].second) << chosen[i]->id;
+    EXPECT_EQ((Score{chosen[i], &reports[i]}.means()), kKilled[i].second) << chosen[i]->id;
 }
 
 TEST(MutantTrials, TheHealthyKernelsRaiseNoAlarm) {
-  Trials trials;
-  Report report;
-  trials.examine_healthy(false, {.count = 2}, report);
-  EXPECT_EQ(report.finding(), nullptr) << report.finding()->text;
-  EXPECT_EQ(report.runs, 2 * trials.count());
+  Trials trials(Checking::both);
+  Reports reports;
+  trials.examine_healthy({.count = 1}, reports);
+  for (const Report* report : {&reports.unchecked, &reports.checked}) {
+    EXPECT_EQ(report->finding(), nullptr) << report->finding()->text;
+    EXPECT_EQ(report->runs, trials.count());
+  }
 }
 
 }  // namespace

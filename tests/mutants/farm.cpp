@@ -17,12 +17,12 @@
 namespace kiln::test {
 namespace {
 
-[[noreturn]] void be_child(std::size_t index, Report& report,
-                           const std::function<void(std::size_t, Report&)>& task) {
+[[noreturn]] void be_child(std::size_t index, Reports& reports,
+                           const std::function<void(std::size_t, Reports&)>& task) {
   const rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
   try {
-    task(index, report);
+    task(index, reports);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "trial %zu: %s\n", index, error.what());
     _exit(1);
@@ -30,7 +30,8 @@ namespace {
   _exit(0);
 }
 
-void judge(int status, Report& report) {
+void judge(int status, Reports& reports) {
+  Report& report = reports.current();
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
   if (WIFEXITED(status))
     throw std::runtime_error(fmt::format("a trial ended with exit code {}", WEXITSTATUS(status)));
@@ -47,17 +48,17 @@ void judge(int status, Report& report) {
 }  // namespace
 
 SharedReports::SharedReports(std::size_t count) : count_(count) {
-  void* memory = mmap(nullptr, count * sizeof(Report), PROT_READ | PROT_WRITE,
+  void* memory = mmap(nullptr, count * sizeof(Reports), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  reports_ = static_cast<Report*>(memory);
-  for (std::size_t i = 0; i < count; ++i) new (&reports_[i]) Report;
+  reports_ = static_cast<Reports*>(memory);
+  for (std::size_t i = 0; i < count; ++i) new (&reports_[i]) Reports;
 }
 
-SharedReports::~SharedReports() { munmap(reports_, count_ * sizeof(Report)); }
+SharedReports::~SharedReports() { munmap(reports_, count_ * sizeof(Reports)); }
 
 void run_in_children(int jobs, SharedReports& reports,
-                     const std::function<void(std::size_t, Report&)>& task,
+                     const std::function<void(std::size_t, Reports&)>& task,
                      const std::function<void(std::size_t)>& done) {
   std::map<pid_t, std::size_t> running;
   for (std::size_t next = 0; next < reports.size() || !running.empty();) {

@@ -9,7 +9,7 @@
 
 namespace kiln::test {
 
-/// Report objects in memory that children share.
+/// Reports in memory that children share.
 class SharedReports {
  public:
   explicit SharedReports(std::size_t count);
@@ -17,17 +17,17 @@ class SharedReports {
   SharedReports(const SharedReports&) = delete;
   SharedReports& operator=(const SharedReports&) = delete;
   std::size_t size() const { return count_; }
-  Report& operator[](std::size_t i) { return reports_[i]; }
+  Reports& operator[](std::size_t i) { return reports_[i]; }
 
  private:
-  Report* reports_;
+  Reports* reports_;
   std::size_t count_;
 };
 
 /// Runs task(i, reports[i]) for every i, each in a forked child, `jobs` at a time. A
 /// child that crashes or takes too long is a finding. `done(i)` is called here as children end.
 void run_in_children(int jobs, SharedReports& reports,
-                     const std::function<void(std::size_t, Report&)>& task,
+                     const std::function<void(std::size_t, Reports&)>& task,
                      const std::function<void(std::size_t)>& done);
 
 }  // namespace kiln::test

@@ -8,6 +8,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <string>
 #include <thread>
 
@@ -26,12 +27,7 @@ struct Arguments {
   std::size_t sample = 0, healthy = 0;
   std::uint64_t sample_seed = 1;
   int seeds = 20, jobs = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  std::string check = "both";
-
-  std::vector<bool> modes() const {
-    if (check == "both") return {false, true};
-    return {check == "on"};
-  }
+  Checking checking = Checking::both;
 };
 
 std::vector<Mutant> chosen(const Arguments& arguments) {
@@ -67,28 +63,20 @@ class Log {
 
 int score_mutants(const Arguments& arguments) {
   const std::vector<Mutant> mutants = chosen(arguments);
-  const std::vector<bool> modes = arguments.modes();
   Log log(arguments.json);
-  Trials trials;
-  SharedReports reports(mutants.size() * modes.size());
-  std::vector<std::size_t> left(mutants.size(), modes.size());
-  std::vector<Score> scores(mutants.size());
+  Trials trials(arguments.checking);
+  SharedReports reports(mutants.size());
+  std::vector<Score> scores;
+  for (std::size_t i = 0; i < mutants.size(); ++i) scores.push_back({&mutants[i], &reports[i]});
   std::size_t finished = 0;
   run_in_children(
       arguments.jobs, reports,
-      [&](std::size_t i, Report& report) {
-        trials.examine(mutants[i / modes.size()], modes[i % modes.size()],
-                       {.count = arguments.seeds}, report);
+      [&](std::size_t i, Reports& of_one) {
+        trials.examine(mutants[i], {.count = arguments.seeds}, of_one);
       },
       [&](std::size_t i) {
-        const std::size_t which = i / modes.size();
-        if (--left[which] != 0) return;
-        Score& score = scores[which];
-        score = {&mutants[which]};
-        for (std::size_t m = 0; m < modes.size(); ++m)
-          (modes[m] ? score.checked : score.unchecked) = &reports[which * modes.size() + m];
-        log.add(score, trials);
-        fmt::print("{:4}/{} {}\n", ++finished, mutants.size(), line_of(score, trials));
+        log.add(scores[i], trials);
+        fmt::print("{:4}/{} {}\n", ++finished, mutants.size(), line_of(scores[i], trials));
         std::fflush(stdout);
       });
   const auto reasons = read_reasons(read_text(arguments.directory + "/survivors.txt"));
@@ -99,31 +87,29 @@ int score_mutants(const Arguments& arguments) {
 
 int run_healthy(const Arguments& arguments) {
   constexpr std::size_t kSeedsATask = 50;
-  Trials trials;
+  Trials trials(arguments.checking);
   const auto tests = static_cast<std::size_t>(trials.count());
   const std::size_t seeds = (arguments.healthy + tests - 1) / tests;
-  const std::size_t tasks = (seeds + kSeedsATask - 1) / kSeedsATask;
+  SharedReports reports((seeds + kSeedsATask - 1) / kSeedsATask);
+  long runs = 0;
   int alarms = 0;
-  for (const bool check : arguments.modes()) {
-    SharedReports reports(tasks);
-    long runs = 0;
-    run_in_children(
-        arguments.jobs, reports,
-        [&](std::size_t i, Report& report) {
-          const std::size_t first = i * kSeedsATask;
-          trials.examine_healthy(
-              check, {first + 1, static_cast<int>(std::min(kSeedsATask, seeds - first))}, report);
-        },
-        [&](std::size_t i) {
-          runs += reports[i].runs;
-          const Finding* finding = reports[i].finding();
-          if (finding == nullptr) return;
+  run_in_children(
+      arguments.jobs, reports,
+      [&](std::size_t i, Reports& of_task) {
+        const std::size_t first = i * kSeedsATask;
+        const std::size_t count = std::min(kSeedsATask, seeds - first);
+        trials.examine_healthy({first + 1, static_cast<int>(count)}, of_task);
+      },
+      [&](std::size_t i) {
+        for (const Report* report : {&reports[i].unchecked, &reports[i].checked}) {
+          runs += report->runs;
+          if (report->finding() == nullptr) continue;
           ++alarms;
-          fmt::print("false alarm: {}\n", text_of(*finding, trials));
-        });
-    fmt::print("{} runs of healthy kernels {} the checker, {} false alarms\n", runs,
-               check ? "under" : "without", alarms);
-  }
+          fmt::print("false alarm: {}\n", text_of(*report->finding(), trials));
+        }
+        fmt::print("{} runs, {} false alarms\n", runs, alarms);
+        std::fflush(stdout);
+      });
   return alarms == 0 ? 0 : 1;
 }
 
@@ -140,6 +126,7 @@ int run(const Arguments& arguments) {
 }  // namespace kiln::test
 
 int main(int argc, char** argv) {
+  using kiln::test::Checking;
   kiln::test::Arguments arguments;
   CLI::App app("Mutants of Kiln's kernels, and what finds them out");
   app.add_option("--directory", arguments.directory, "where protocol/ and survivors.txt are");
@@ -149,8 +136,10 @@ int main(int argc, char** argv) {
   app.add_option("--sample", arguments.sample, "so many of the mutants made by rule");
   app.add_option("--seed", arguments.sample_seed, "of the sample");
   app.add_option("--seeds", arguments.seeds, "schedules a test");
-  app.add_option("--check", arguments.check, "the happens-before checker")
-      ->check(CLI::IsMember({"on", "off", "both"}));
+  const std::map<std::string, Checking> words = {
+      {"on", Checking::on}, {"off", Checking::off}, {"both", Checking::both}};
+  app.add_option("--check", arguments.checking, "with the happens-before checker, without, or both")
+      ->transform(CLI::CheckedTransformer(words));
   app.add_option("--healthy", arguments.healthy, "run healthy kernels so many times instead");
   app.add_option("-j,--jobs", arguments.jobs, "processes at a time")->check(CLI::PositiveNumber);
   app.add_option("--json", arguments.json, "a file for a line of JSON a mutant");

@@ -35,20 +35,20 @@ std::string_view first_line(std::string_view text) { return text.substr(0, text.
 
 /// The finding that `means` stands for.
 const Finding* finding_of(const Score& score, Means means) {
+  const Report &unchecked = score.reports->unchecked, &checked = score.reports->checked;
+  const auto first = [](const Finding& one, const Finding& other) {
+    return one.sign != Sign::none ? &one : &other;
+  };
   switch (means) {
     case Means::values:
-      return score.unchecked != nullptr && score.unchecked->value.sign != Sign::none
-                 ? &score.unchecked->value
-                 : &score.checked->value;
+      return first(unchecked.value, checked.value);
     case Means::hang:
-      return score.unchecked != nullptr && score.unchecked->hang.sign != Sign::none
-                 ? &score.unchecked->hang
-                 : &score.checked->hang;
+      return first(unchecked.hang, checked.hang);
     case Means::compiler:
     case Means::rules:
-      return score.unchecked != nullptr ? &score.unchecked->other : &score.checked->other;
+      return &unchecked.other;
     case Means::checker:
-      return score.checked->finding();
+      return &checked.other;
     case Means::nothing:
       break;
   }
@@ -63,9 +63,7 @@ nlohmann::json json_of(const Finding& finding, const Trials& trials) {
 }
 
 nlohmann::json json_of(const Report& report, const Trials& trials) {
-  nlohmann::json json = {{"runs", report.runs.load()},
-                         {"changed_kernels", report.changed_kernels.load()},
-                         {"findings", nlohmann::json::array()}};
+  nlohmann::json json = {{"runs", report.runs.load()}, {"findings", nlohmann::json::array()}};
   for (const Finding* finding : {&report.value, &report.hang, &report.other})
     if (finding->sign != Sign::none) json["findings"].push_back(json_of(*finding, trials));
   return json;
@@ -74,20 +72,17 @@ nlohmann::json json_of(const Report& report, const Trials& trials) {
 }  // namespace
 
 Means Score::means() const {
-  if (unchecked != nullptr) {
-    if (unchecked->other.sign == Sign::refused) return Means::compiler;
-    if (unchecked->value.sign != Sign::none) return Means::values;
-    if (unchecked->hang.sign != Sign::none) return Means::hang;
-    if (unchecked->other.sign != Sign::none) return Means::rules;
-  }
-  if (checked == nullptr || checked->finding() == nullptr) return Means::nothing;
-  if (unchecked == nullptr && checked->other.sign == Sign::refused) return Means::compiler;
-  return Means::checker;
+  const auto found = [](const Finding& finding) { return finding.sign != Sign::none; };
+  const Report &unchecked = reports->unchecked, &checked = reports->checked;
+  if (unchecked.other.sign == Sign::refused) return Means::compiler;
+  if (found(unchecked.value) || found(checked.value)) return Means::values;
+  if (found(unchecked.hang) || found(checked.hang)) return Means::hang;
+  if (found(unchecked.other)) return Means::rules;
+  return found(checked.other) ? Means::checker : Means::nothing;
 }
 
 bool Score::changes_nothing() const {
-  const Report* any = unchecked != nullptr ? unchecked : checked;
-  return any->changed_kernels == 0 && any->finding() == nullptr;
+  return reports->changed_kernels == 0 && means() == Means::nothing;
 }
 
 std::size_t Summary::killed() const {
@@ -163,9 +158,9 @@ std::string json_of(const Score& score, const Trials& trials) {
   nlohmann::json json = {{"id", score.mutant->id},
                          {"what", score.mutant->what},
                          {"means", to_string(score.means())},
-                         {"changes_nothing", score.changes_nothing()}};
-  if (score.unchecked != nullptr) json["unchecked"] = json_of(*score.unchecked, trials);
-  if (score.checked != nullptr) json["checked"] = json_of(*score.checked, trials);
+                         {"changed_kernels", score.reports->changed_kernels.load()},
+                         {"unchecked", json_of(score.reports->unchecked, trials)},
+                         {"checked", json_of(score.reports->checked, trials)}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

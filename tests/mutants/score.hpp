@@ -22,8 +22,7 @@ enum class Means : std::uint8_t {
 
 struct Score {
   const Mutant* mutant = nullptr;
-  const Report* unchecked = nullptr;  // null where that was not run
-  const Report* checked = nullptr;
+  const Reports* reports = nullptr;
 
   Means means() const;
   bool killed() const { return means() != Means::nothing; }

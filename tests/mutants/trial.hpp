@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/emu/kernel.hpp"
 #include "tests/mutants/cases.hpp"
 #include "tests/mutants/mutant.hpp"
 #include "tests/support/gemm_run.hpp"
@@ -39,13 +40,23 @@ struct Report {
   std::atomic<int> test{0};  // under way
   std::atomic<std::uint64_t> seed{0};
   std::atomic<int> runs{0};
-  std::atomic<int> changed_kernels{0};  // whose code differs from the healthy one's
   Finding value, hang, other;  // the first wrong value, deadlock or endless run, anything else
 
   void add(Sign sign, int test_, std::uint64_t seed_, const std::string& says);
   /// The one that says most, or null.
   const Finding* finding() const;
 };
+
+/// Of one mutant.
+struct Reports {
+  std::atomic<bool> checks{false};      // the checker's turn
+  std::atomic<int> changed_kernels{0};  // whose code differs from the healthy one's
+  Report unchecked, checked;
+
+  Report& current() { return checks ? checked : unchecked; }
+};
+
+enum class Checking : std::uint8_t { off, on, both };
 
 struct Seeds {
   std::uint64_t first = 1;
@@ -58,34 +69,37 @@ inline constexpr int kRunSeconds = 5;
 class Trials {
  public:
   /// Makes operands and expected results, and compiles the healthy kernels.
-  explicit Trials(const std::vector<GemmCase>& cases = mutant_cases());
+  explicit Trials(Checking checking, const std::vector<MutantCase>& cases = mutant_cases());
 
   int count() const { return static_cast<int>(tests_.size()); }
   const std::string& name(int test) const { return tests_[static_cast<std::size_t>(test)].name; }
 
-  /// Runs `mutant` under every test and seed. Kernels whose code is the healthy one's are not run.
-  /// With `check`, under the happens-before checker, up to the first finding; else up to the first
-  /// wrong value, so that it is known what values alone can tell.
-  void examine(const Mutant& mutant, bool check, const Seeds& seeds, Report& report);
+  /// Runs `mutant` under every test and seed: without the happens-before checker up to the first
+  /// wrong value, so that it is known what values alone can tell, and with it up to the first
+  /// finding. Kernels whose code is the healthy one's are not run.
+  void examine(const Mutant& mutant, const Seeds& seeds, Reports& reports);
 
   /// Runs the healthy kernels up to the first finding.
-  void examine_healthy(bool check, const Seeds& seeds, Report& report);
+  void examine_healthy(const Seeds& seeds, Reports& reports);
 
  private:
   using Image = std::vector<std::byte>;
   struct Kernel {
     GemmConfig config;
     Image healthy;
+    std::string code;  // of it
   };
   struct Test {
     std::string name;
-    std::unique_ptr<GemmRun> run;
+    std::unique_ptr<GemmRun> run, before;  // before: null where there is none
     std::size_t kernel;
   };
 
-  bool run_test(std::size_t index, const Image& image, bool check, const Seeds& seeds,
-                Report& report);
+  void run_test(std::size_t index, const Image& image, const Seeds& seeds, Reports& reports);
+  void run_seeds(std::size_t index, const emu::Kernel& kernel, const Seeds& seeds, bool check,
+                 Report& report);
 
+  const Checking checking_;
   std::vector<Kernel> kernels_;
   std::vector<Test> tests_;
 };

@@ -143,11 +143,23 @@ GemmRun::GemmRun(const GemmCase& t)
     const unsigned rare = t.values == GemmValues::wild ? 50 : 1u << 30;
     fill(*args.c, [&] { return wild_float(random, 8 * normal(random), rare); });
   }
+  compute_expected();
+}
+
+void GemmRun::compute_expected() {
   expected_.image() = d_.image();
-  GemmArgs model = args;
+  GemmArgs model = host_args();
   model.d = expected_.view();
-  if (t.c_is_d) model.c = model.d;
+  if (test_.c_is_d) model.c = model.d;
   gemm_model(model);
+}
+
+void GemmRun::scale_a_by(GemmRun& producer) {
+  const TensorView from = producer.expected_.view(), to = a_scales_.view();
+  for (i64 i = 0; i < to.shape[0]; ++i)
+    for (i64 j = 0; j < to.shape[1]; ++j)
+      std::memcpy(element_address(to, i, j), element_address(from, i, j), sizeof(float));
+  compute_expected();
 }
 
 GemmArgs GemmRun::host_args() {

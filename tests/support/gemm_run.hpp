@@ -66,6 +66,9 @@ class GemmRun {
   /// The same in host memory, every tensor before a page that does not exist.
   std::unique_ptr<Memory> place_before_guard_pages();
 
+  /// Makes A's scales what `producer` computes, an FP32 matrix of their shape.
+  void scale_a_by(GemmRun& producer);
+
   /// Calls gemm, with the case's config if it has one.
   void call(const GemmArgs& args, const Options& options) const;
 
@@ -81,6 +84,8 @@ class GemmRun {
   GemmCase test_;
   GuardedMatrix a_, a_scales_, b_, b_scales_, c_, d_;
   GuardedMatrix expected_;
+
+  void compute_expected();
 };
 
 /// Copies of a run's tensors somewhere. What is written is there for every stream when a function
