@@ -22,6 +22,7 @@ void Checker::on_start(const RunLayout& layout) {
   dynamic_agents_.clear();
   mbarriers_.clear();
   barriers_.clear();
+  cp_async_arrivals_.clear();
   grids_.assign(layout.grids.size(), {});
   for (std::size_t i = 0; i < layout.threads.size(); ++i) {
     threads_[i].place = layout.threads[i];
@@ -85,6 +86,12 @@ Checker::Actor Checker::actor_of(const Access& access) {
       return {agent(kind, access.thread), thread.bulk_groups + 1, access.thread, true,
               thread.knows};
     }
+    case Accessor::cp_async: {
+      if (access.write) ++threads_[index(access.thread)].cp_asyncs;
+      const u32 number = thread.cp_asyncs + (access.write ? 0 : 1);
+      return {agent(Agent::Kind::cp_async, access.thread), number, access.thread, false,
+              thread.knows};
+    }
     case Accessor::tensor_core: {
       const int warp = warp_of(access.thread);
       u32& issued = warps_[index(warp)].wgmmas;
@@ -116,6 +123,11 @@ bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_miss
         if (clock.of(first + warp) < record.tick) return false;
       return true;
     }
+    case Agent::Kind::cp_async:
+      if (clock.of(record.agent) < record.tick) return false;
+      if (!record.writes() || !actor.async) return true;
+      fence_missing = actor.knows.async.of(record.agent) < record.tick;
+      return !fence_missing;
     default:
       return clock.of(record.agent) >= record.tick;
   }

@@ -23,6 +23,8 @@
 // Units and how their completion becomes known:
 //   copies into shared memory  the mbarrier's phase ends
 //   copies out of it           the issuing thread waits for its bulk groups
+//   cp.async                   the issuing thread waits for it, or an mbarrier at which it arrives;
+//                              it counts as a thread's own load and store
 //   the tensor core            by each warp of a warpgroup for itself: wgmma.wait_group promises
 //                              it to the threads that execute it, and to nobody else
 #pragma once
@@ -63,7 +65,9 @@ class Checker final : public Observer {
     ThreadPlace place;
     Knowledge knows;
     u32 tick = 1;
-    u32 bulk_groups = 0;  // closed
+    u32 bulk_groups = 0;             // closed
+    u32 cp_asyncs = 0;               // issued
+    std::vector<u32> cp_async_ends;  // copies up to the end of each closed group
     LastWait last_wait;
   };
   struct WarpState {
@@ -71,7 +75,15 @@ class Checker final : public Observer {
     std::vector<u32> group_ends;  // wgmmas up to the end of each closed group
   };
   struct Agent {
-    enum class Kind : u8 { thread, tensor_core, warpgroup, loads, bulk_reads, bulk_writes };
+    enum class Kind : u8 {
+      thread,
+      tensor_core,
+      warpgroup,
+      loads,
+      bulk_reads,
+      bulk_writes,
+      cp_async
+    };
     Kind kind;
     int owner;   // thread, warp in the run, or CTA in the run
     u32 offset;  // of an mbarrier
@@ -115,6 +127,9 @@ class Checker final : public Observer {
   void mbarrier_event(const Event& event);
   void barrier_event(const Event& event);
   void tensor_core_event(const Event& event);
+  void bulk_event(const Event& event);
+  void cp_async_event(const Event& event);
+  void learn(int thread, u32 agent, u32 tick);
   void grid_event(const Event& event);
   void waited(const Event& event);
   u32 agent(Agent::Kind kind, int owner, u32 offset = 0);
@@ -144,6 +159,7 @@ class Checker final : public Observer {
   std::map<std::pair<int, u64>, u32> dynamic_agents_;  // by kind, and owner with offset
   std::unordered_map<u64, MbarrierState> mbarriers_;   // by CTA << 32 | offset
   std::unordered_map<u64, BarrierState> barriers_;     // named ones, and clusters'
+  std::unordered_map<u64, u32> cp_async_arrivals_;     // by operation: the copies that it speaks of
   std::vector<Knowledge> grids_;                       // what was known when each had completed
   std::vector<std::vector<Granule>> shared_;
   SparseShadow global_;

@@ -23,6 +23,7 @@
 #include "runtime/backend.hpp"
 #include "runtime/emu/barrier.hpp"
 #include "runtime/emu/copy_engine.hpp"
+#include "runtime/emu/cp_async.hpp"
 #include "runtime/emu/event.hpp"
 #include "runtime/emu/fiber.hpp"
 #include "runtime/emu/mbarrier.hpp"
@@ -57,6 +58,7 @@ struct Thread {
   const Waiting* waiting = nullptr;
   const void* site = nullptr;  // the instruction at which it is, in the kernel's code
   BulkGroups bulk;
+  CpAsyncGroups cp_async;
   Fiber fiber;
 };
 
@@ -80,6 +82,7 @@ struct Cta {
   int alive = 0;  // threads
   bool allows_next_grid = false;
   int loads_under_way = 0;  // into its shared memory
+  int reads_under_way = 0;  // of its shared memory, that no bulk group tells of
   SharedMemory shared;
   std::vector<Warp> warps;
   NamedBarriers named_barriers;
@@ -89,7 +92,7 @@ struct Cta {
 };
 
 /// Units whose operations complete on their own.
-enum class Unit : std::uint8_t { copy_engine, tensor_core };
+enum class Unit : std::uint8_t { copy_engine, tensor_core, cp_async };
 
 /// What all clusters of a launch share.
 struct Job {
@@ -130,7 +133,7 @@ struct Cluster {
 
 class Engine {
  public:
-  Engine() : copy_engine_(*this) {}
+  Engine() : copy_engine_(*this), cp_async_(*this) {}
 
   /// Runs grids to their end, all at the same time. Throws what went wrong; the engine can be used
   /// again.
@@ -194,6 +197,7 @@ class Engine {
   /// The CTA of the current thread's cluster, which must not have exited.
   Cta& living_cta(int rank, const char* instruction);
   CopyEngine& copy_engine() { return copy_engine_; }
+  CpAsync& cp_async() { return cp_async_; }
   DecodedColumns& decoded_columns() { return decoded_columns_; }
 
   // ---- for the seam
@@ -269,6 +273,7 @@ class Engine {
 
   FiberStacks stacks_;
   CopyEngine copy_engine_;
+  CpAsync cp_async_;
   DecodedColumns decoded_columns_;
 };
 

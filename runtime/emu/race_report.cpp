@@ -53,6 +53,9 @@ std::string Checker::earlier_text(const Record& record) const {
     case Agent::Kind::loads:
       return fmt::format("{} by a copy that counts in phase {} of the mbarrier at smem+{}", verb,
                          record.tick - 1, agent.offset);
+    case Agent::Kind::cp_async:
+      return fmt::format("{} by cp_async {} of {}", verb, record.tick - 1,
+                         thread_text(agent.owner));
     case Agent::Kind::bulk_reads:
     case Agent::Kind::bulk_writes:
       return fmt::format("{} by a copy in bulk group {} of {}", verb, record.tick - 1,
@@ -97,6 +100,9 @@ std::string Checker::advice(const Record& earlier, const Access& later, bool fen
              "which the later one waits";
     case Agent::Kind::loads:
       return "waiting for the phase of the mbarrier in which the copy is counted";
+    case Agent::Kind::cp_async:
+      return "a wait for its copies by the thread that started them, or an mbarrier at which they "
+             "arrive, and fence_proxy_async before a copy or a tensor core";
     case Agent::Kind::bulk_reads:
       return "tma_store_wait_read by the thread that started the copy, then a barrier";
     case Agent::Kind::bulk_writes:
