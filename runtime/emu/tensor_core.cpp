@@ -50,7 +50,7 @@ u32 OperandTile::chunk_address(int row, int chunk) const {
   return swizzled_address(address, kRowBytes);
 }
 
-const E4m3Columns& DecodedColumns::get(u32 address, const u8* bytes, int columns) {
+const Fp8Columns& DecodedColumns::get(u32 address, const u8* bytes, int columns) {
   // K steps are 32 bytes apart and tiles multiples of 1024: both must tell entries apart.
   const u32 step = address / kStepBytes % 4, tile = address / kAtomBytes * 0x9E3779B9u >> 28;
   Entry& entry = entries_[(step + tile * 4) % entries_.size()];
@@ -262,7 +262,7 @@ void TensorCore::advance(u32 warpgroup) {
   u8 a[kRows * kStepBytes], b[256 * kStepBytes];
   gather(next.a, kRows, a);
   gather(next.b, set.n, b);
-  const E4m3Columns& columns = engine_.decoded_columns().get(next.b.start, b, set.n);
+  const Fp8Columns& columns = engine_.decoded_columns().get(next.b.start, b, set.n);
   if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
   for (int row = 0; row < kRows; ++row)
     mma_e4m3_row(set.matrix.data() + row * set.n, a + row * kStepBytes, columns);

@@ -52,12 +52,12 @@ struct OperandTile {
 /// CTA, and each wave of rows. Recognised by content, so it is never stale.
 class DecodedColumns {
  public:
-  const E4m3Columns& get(u32 address, const u8* bytes, int columns);
+  const Fp8Columns& get(u32 address, const u8* bytes, int columns);
 
  private:
   struct Entry {
     std::vector<u8> bytes;
-    E4m3Columns columns;
+    Fp8Columns columns;
   };
   std::array<Entry, 16> entries_;
 };
