@@ -202,10 +202,10 @@ void wgmma_fence(Engine& engine) {
               [](Warp& warp) { warp.cta->tensor_core.fence(warp); });
 }
 
-void wgmma_e4m3(Engine& engine, float* d, int n, u64 a, u64 b, int accumulate) {
-  const WgmmaOperands operands = {d, n, a, b, accumulate != 0};
-  engine.meet(Instruction::wgmma_e4m3, &operands,
-              [](Warp& warp) { warp.cta->tensor_core.issue(warp); });
+void wgmma(Engine& engine, float* d, const WgmmaForm* form, const u32* a_registers, u64 a, u64 b,
+           int accumulate) {
+  const WgmmaOperands operands = {d, form, a_registers, a, b, accumulate != 0};
+  engine.meet(Instruction::wgmma, &operands, [](Warp& warp) { warp.cta->tensor_core.issue(warp); });
 }
 
 void wgmma_commit(Engine& engine) {
@@ -253,7 +253,7 @@ const Abi& abi() {
       .tma_store_commit = instruction<tma_store_commit>,
       .tma_store_wait_read = instruction<tma_store_wait_read>,
       .wgmma_fence = instruction<wgmma_fence>,
-      .wgmma_e4m3 = instruction<wgmma_e4m3>,
+      .wgmma = instruction<wgmma>,
       .wgmma_commit = instruction<wgmma_commit>,
       .wgmma_wait = instruction<wgmma_wait>,
   };

@@ -26,7 +26,7 @@ enum class Instruction : std::uint8_t {
   register_dealloc,
   stmatrix_x4,
   wgmma_fence,
-  wgmma_e4m3,
+  wgmma,
   wgmma_commit,
   wgmma_wait,
 };

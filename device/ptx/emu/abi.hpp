@@ -16,7 +16,7 @@
 namespace kiln::emu {
 
 /// Raised with every change of Abi, KernelInfo or Identity.
-inline constexpr u32 kAbiVersion = 1;
+inline constexpr u32 kAbiVersion = 2;
 
 /// Who a thread is. The same object for as long as the thread lives.
 struct Identity {
@@ -30,6 +30,18 @@ struct Identity {
 struct Coordinates {
   int rank;
   int at[3];
+};
+
+/// What a wgmma multiplies, apart from addresses: D[64 x n] += A[64 x K] * B[n x K]^T, K of 32
+/// bytes.
+enum class WgmmaType : u8 { e4m3, e5m2, bf16, fp16, tf32 };
+struct WgmmaForm {
+  int n;
+  WgmmaType a, b;
+  bool a_in_registers;
+  bool a_mn_major, b_mn_major;
+
+  bool operator==(const WgmmaForm&) const = default;
 };
 
 /// What the emulator does for a kernel. The wrappers of device/ptx/emu say what each entry means;
@@ -76,7 +88,8 @@ struct Abi {
 
   // wgmma.hpp
   void (*wgmma_fence)();
-  void (*wgmma_e4m3)(float* d, int n, u64 a, u64 b, int accumulate);
+  void (*wgmma)(float* d, const WgmmaForm* form, const u32* a_registers, u64 a, u64 b,
+                int accumulate);
   void (*wgmma_commit)();
   void (*wgmma_wait)(float* d, int registers, int pending);
 };
