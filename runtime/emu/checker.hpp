@@ -107,15 +107,15 @@ class Checker final : public Observer {
     u32 tick;
     int thread;
     bool async;
-    Knowledge knows;
+    const Knowledge* knows;
   };
 
   // checker.cpp: accesses
   Actor actor_of(const Access& access);
   bool ordered(const Record& record, const Actor& actor, bool& fence_missing) const;
-  void check_granule(Granule& granule, u16 mask, const Actor& actor, const Access& access, u8 kind,
-                     u32 site);
-  void check_initialised(const Granule& granule, u16 mask, const Access& access);
+  void check_granule(Granule& granule, u16 mask, u64 address, const Actor& actor,
+                     const Access& access, u8 kind, u32 site);
+  void check_initialised(const Granule& granule, u16 mask, u64 address, const Access& access);
   void check_mbarrier(const Event& event, bool asynchronous);
   Knowledge knowledge_of_warp(int thread);
 
@@ -140,11 +140,11 @@ class Checker final : public Observer {
 
   // race_report.cpp
   u32 site(const void* code);
-  [[noreturn]] void report_race(const Record& earlier, const Access& later, u64 address,
+  [[noreturn]] void report_race(const Record& earlier, const Access& later, u64 address, u32 bytes,
                                 bool fence_missing);
   std::string thread_text(int thread) const;
   std::string earlier_text(const Record& record) const;
-  std::string place_text(const Access& access) const;
+  std::string place_text(const Access& access, u64 address, u32 bytes) const;
   std::string wait_text(int thread) const;
   std::string advice(const Record& earlier, const Access& later, bool fence_missing) const;
 
@@ -165,6 +165,8 @@ class Checker final : public Observer {
   SparseShadow global_;
   std::vector<const void*> sites_;
   std::unordered_map<const void*, u32> site_numbers_;
+  std::pair<const void*, u32> last_sites_[64] = {};
+  Knowledge warp_knows_;  // of the actor, where it is a warp
   std::vector<std::string> past_runs_;
   ClockMemo seen_memo_, async_memo_, order_memo_;
 };

@@ -83,17 +83,11 @@ void CopyEngine::start(Copy&& copy) {
 /// counted as `access` says.
 void CopyEngine::touch_shared(const Copy& copy, const Cta& cta, u32 offset, Access access) {
   access.cta = cta.number;
-  access.address = offset;
-  access.bytes = copy.shared_bytes;
-  engine_.touch(access);
+  engine_.touch(access, offset, copy.shared_bytes);
 }
 
-void CopyEngine::touch_global(const Copy& copy, Access access) {
-  copy.for_each_global_range([&](u64 address, u64 bytes) {
-    access.address = address;
-    access.bytes = bytes;
-    engine_.touch(access);
-  });
+void CopyEngine::touch_global(const Copy& copy, const Access& access) {
+  engine_.touch(access, [&](auto&& range) { copy.for_each_global_range(range); });
 }
 
 /// What a copy does that is counted on an mbarrier of `cta`.

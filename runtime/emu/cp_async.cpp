@@ -83,18 +83,11 @@ void CpAsync::copy(void* destination, const void* source, int bytes, int source_
                 .bytes = size,
                 .operation = id});
   if (engine_.is_observed()) {
-    Access access = {.by = Accessor::cp_async,
-                     .thread = thread.index,
-                     .address = reinterpret_cast<u64>(source),
-                     .bytes = static_cast<u32>(source_bytes)};
-    engine_.touch(access);
-    access = {.by = Accessor::cp_async,
-              .write = true,
-              .thread = thread.index,
-              .cta = cta.number,
-              .address = offset,
-              .bytes = size};
-    engine_.touch(access);
+    Access access = {.by = Accessor::cp_async, .thread = thread.index};
+    engine_.touch(access, reinterpret_cast<u64>(source), static_cast<u64>(source_bytes));
+    access.write = true;
+    access.cta = cta.number;
+    engine_.touch(access, offset, size);
   }
   start({.kind = Kind::copy,
          .thread = &thread,

@@ -315,20 +315,17 @@ void Engine::exit_cta(Cta& cta) {
 }
 
 void Engine::touch(const void* address, u64 bytes, bool write, bool atomic) {
-  Access access = {.write = write,
-                   .atomic = atomic,
-                   .thread = current_->index,
-                   .address = reinterpret_cast<u64>(address),
-                   .bytes = bytes};
+  Access access = {.write = write, .atomic = atomic, .thread = current_->index};
+  u64 where = reinterpret_cast<u64>(address);
   const Cluster& cluster = *current_->cta->cluster;
   const Job& job = *cluster.grid->job;
-  if (access.address - reinterpret_cast<u64>(job.params) < job.params_bytes) return;
+  if (where - reinterpret_cast<u64>(job.params) < job.params_bytes) return;
   for (const Cta* cta : cluster.ctas)
     if (cta->shared.contains(address, bytes)) {
       access.cta = cta->number;
-      access.address = cta->shared.offset(address);
+      where = cta->shared.offset(address);
     }
-  touch(access);
+  touch(access, where, bytes);
 }
 
 Cta& Engine::living_cta(int rank, const char* instruction) {

@@ -177,9 +177,22 @@ class Engine {
 
   /// Does anybody want to know of accesses to memory?
   bool is_observed() const { return observer_ != nullptr; }
-  void touch(Access access) {
+  /// Reports an access to all that for_each(f) calls f(address, bytes) for.
+  template <class ForEach>
+  void touch(Access access, ForEach&& for_each) {
+    ranges_.clear();
+    for_each([this](u64 address, u64 bytes) {
+      if (!ranges_.empty() && ranges_.back().address + ranges_.back().bytes == address)
+        ranges_.back().bytes += bytes;
+      else
+        ranges_.push_back({address, bytes});
+    });
+    access.ranges = ranges_;
     access.site = current_->site;
     observer_->on(access);
+  }
+  void touch(const Access& access, u64 address, u64 bytes) {
+    touch(access, [&](auto&& range) { range(address, bytes); });
   }
   /// A thread loads or stores `bytes` bytes that are not its own.
   void touch(const void* address, u64 bytes, bool write, bool atomic = false);
@@ -257,6 +270,7 @@ class Engine {
   Observer* observer_ = nullptr;
   Schedule schedule_{0};
   Statistics statistics_;
+  std::vector<AddressRange> ranges_;  // of the access that is being reported
 
   // Of this run the first ones; more may be left from runs before.
   std::vector<std::unique_ptr<Cluster>> clusters_;

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace kiln::emu {
@@ -88,18 +89,22 @@ enum class Accessor : std::uint8_t {
   tensor_core  // for one warp of a warpgroup
 };
 
-/// Contiguous bytes of memory that are accessed. What a unit does is reported when it is asked to:
+struct AddressRange {
+  std::uint64_t address;
+  std::uint64_t bytes;
+};
+
+/// Memory that is accessed at once. What a unit does is reported when it is asked to:
 /// from then on it may happen at any time until it is known to be complete.
 struct Access {
   Accessor by = Accessor::thread;
   bool write = false;
   bool atomic = false;
-  int thread = -1;            // index in the run, of the one that does it or asked for it
-  int cta = -1;               // number in the run, of the CTA whose shared memory it is; -1: global
-  std::uint64_t address = 0;  // in the CTA's shared memory, or of global memory
-  std::uint64_t bytes = 0;
-  int barrier_cta = -1;       // of a load: the mbarrier on which it is counted
-  std::uint32_t barrier = 0;  // its offset
+  int thread = -1;  // index in the run, of the one that does it or asked for it
+  int cta = -1;     // number in the run, of the CTA whose shared memory it is; -1: global
+  std::span<const AddressRange> ranges = {};  // in the CTA's shared memory, or of global memory
+  int barrier_cta = -1;                       // of a load: the mbarrier on which it is counted
+  std::uint32_t barrier = 0;                  // its offset
   std::uint64_t barrier_phase = 0;
   std::uint64_t operation = 0;  // of the tensor core: the warp's number of this wgmma
   const void* site = nullptr;   // where in the kernel's code

@@ -28,8 +28,8 @@ const char* to_string(Instruction instruction) {
       return "stmatrix_x4";
     case Instruction::wgmma_fence:
       return "wgmma_fence";
-    case Instruction::wgmma_e4m3:
-      return "wgmma_e4m3";
+    case Instruction::wgmma:
+      return "wgmma";
     case Instruction::wgmma_commit:
       return "wgmma_commit";
     case Instruction::wgmma_wait:
@@ -73,9 +73,8 @@ void execute_stmatrix(Engine& engine, const Warp& warp) {
       if (engine.is_observed())
         engine.touch({.write = true,
                       .thread = engine.current()->index - engine.current()->lane + lane,
-                      .cta = warp.cta->number,
-                      .address = offset,
-                      .bytes = 16});
+                      .cta = warp.cta->number},
+                     offset, 16);
       engine.emit({.kind = EventKind::shared_write,
                    .thread = engine.current()->index,
                    .cta = warp.cta->number,
