@@ -22,6 +22,7 @@ void Checker::on_start(const RunLayout& layout) {
   dynamic_agents_.clear();
   mbarriers_.clear();
   barriers_.clear();
+  cp_async_arrivals_.clear();
   grids_.assign(layout.grids.size(), {});
   for (std::size_t i = 0; i < layout.threads.size(); ++i) {
     threads_[i].place = layout.threads[i];
@@ -78,36 +79,44 @@ Checker::Actor Checker::actor_of(const Access& access) {
       break;
     case Accessor::load: {
       const u32 loads = agent(Agent::Kind::loads, access.barrier_cta, access.barrier);
-      return {loads, static_cast<u32>(access.barrier_phase) + 1, access.thread, true, thread.knows};
+      return {loads, static_cast<u32>(access.barrier_phase) + 1, access.thread, true,
+              &thread.knows};
     }
     case Accessor::store: {
       const auto kind = access.write ? Agent::Kind::bulk_writes : Agent::Kind::bulk_reads;
       return {agent(kind, access.thread), thread.bulk_groups + 1, access.thread, true,
-              thread.knows};
+              &thread.knows};
+    }
+    case Accessor::cp_async: {
+      if (access.write) ++threads_[index(access.thread)].cp_asyncs;
+      const u32 number = thread.cp_asyncs + (access.write ? 0 : 1);
+      return {agent(Agent::Kind::cp_async, access.thread), number, access.thread, false,
+              &thread.knows};
     }
     case Accessor::tensor_core: {
       const int warp = warp_of(access.thread);
       u32& issued = warps_[index(warp)].wgmmas;
       issued = std::max(issued, static_cast<u32>(access.operation) + 1);
+      warp_knows_ = knowledge_of_warp(access.thread);
       // One record for the four warps: its agent is the warpgroup's, its tick counts for each.
       return {agent(Agent::Kind::warpgroup, warp / 4), static_cast<u32>(access.operation) + 1,
-              access.thread, true, knowledge_of_warp(access.thread)};
+              access.thread, true, &warp_knows_};
     }
   }
-  return {static_cast<u32>(access.thread), thread.tick, access.thread, false, thread.knows};
+  return {static_cast<u32>(access.thread), thread.tick, access.thread, false, &thread.knows};
 }
 
 /// Is `record` known to come before what `actor` does now?
 bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_missing) const {
   if (record.run != run_) return false;  // clusters of a launch are ordered by nothing
   const Agent& agent = agents_[record.agent];
-  const Clock& clock = record.writes() ? actor.knows.seen : actor.knows.order;
+  const Clock& clock = record.writes() ? actor.knows->seen : actor.knows->order;
   switch (agent.kind) {
     case Agent::Kind::thread: {
       const bool own = agent.owner == actor.thread;
       if (!own && clock.of(record.agent) < record.tick) return false;
       if (!record.writes() || !actor.async) return true;
-      fence_missing = actor.knows.async.of(record.agent) < record.tick;
+      fence_missing = actor.knows->async.of(record.agent) < record.tick;
       return !fence_missing;
     }
     case Agent::Kind::warpgroup: {
@@ -116,29 +125,38 @@ bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_miss
         if (clock.of(first + warp) < record.tick) return false;
       return true;
     }
+    case Agent::Kind::cp_async:
+      if (clock.of(record.agent) < record.tick) return false;
+      if (!record.writes() || !actor.async) return true;
+      fence_missing = actor.knows->async.of(record.agent) < record.tick;
+      return !fence_missing;
     default:
       return clock.of(record.agent) >= record.tick;
   }
 }
 
-void Checker::check_granule(Granule& granule, u16 mask, const Actor& actor, const Access& access,
-                            u8 kind, u32 site) {
+void Checker::check_granule(Granule& granule, u16 mask, u64 address, const Actor& actor,
+                            const Access& access, u8 kind, u32 site) {
   bool fence_missing = false;
   const Record* earlier = granule.conflict(
       mask, kind, [&](const Record& record) { return ordered(record, actor, fence_missing); });
   if (earlier != nullptr) {
-    const u64 first = access.address + static_cast<u32>(__builtin_ctz(earlier->mask & mask));
-    report_race(*earlier, access, first, fence_missing);
+    const u32 common = earlier->mask & mask;
+    report_race(*earlier, access, address + static_cast<u32>(__builtin_ctz(common)),
+                static_cast<u32>(__builtin_popcount(common)), fence_missing);
   }
   granule.note({actor.agent, actor.tick, site, run_, mask, kind});
 }
 
-void Checker::check_initialised(const Granule& granule, u16 mask, const Access& access) {
-  if ((mask & ~granule.written()) == 0) return;
-  throw Error(ErrorCode::race, "emulator: uninitialised: " + thread_text(access.thread) +
-                                   " reads " + place_text(access) +
-                                   ", of which some bytes were never written\n  at " +
-                                   source_line(access.site));
+void Checker::check_initialised(const Granule& granule, u16 mask, u64 address,
+                                const Access& access) {
+  const u32 missing = mask & ~u32{granule.written()};
+  if (missing == 0) return;
+  throw Error(ErrorCode::race,
+              "emulator: uninitialised: " + thread_text(access.thread) + " reads " +
+                  place_text(access, address + static_cast<u32>(__builtin_ctz(missing)),
+                             static_cast<u32>(__builtin_popcount(missing))) +
+                  ", which nobody has written\n  at " + source_line(access.site));
 }
 
 void Checker::on(const Access& access) {
@@ -149,18 +167,15 @@ void Checker::on(const Access& access) {
   if (actor.async) kind |= Record::kAsync;
   const u32 number = site(access.site);
   const bool shared = access.cta >= 0;
+  // A wgmma may well read rows whose products nobody looks at.
   const bool must_exist = shared && !access.write && access.by != Accessor::tensor_core;
-  Access part = access;
-  for_each_granule(
-      access.address, access.bytes,
-      [&](u64 i) -> Granule& {
-        part.address = i * Granule::kBytes;
-        return shared ? shared_[index(access.cta)][i] : global_.granule(i);
-      },
-      [&](Granule& granule, u16 mask) {
-        if (must_exist) check_initialised(granule, mask, access);
-        check_granule(granule, mask, actor, part, kind, number);
-      });
+  for (const AddressRange& range : access.ranges)
+    for_each_granule(range.address, range.bytes, [&](u64 i, u16 mask) {
+      Granule& granule = shared ? shared_[index(access.cta)][i] : global_.granule(i);
+      const u64 address = i * Granule::kBytes;
+      if (must_exist) check_initialised(granule, mask, address, access);
+      check_granule(granule, mask, address, actor, access, kind, number);
+    });
 }
 
 }  // namespace kiln::emu

@@ -23,6 +23,8 @@
 // Units and how their completion becomes known:
 //   copies into shared memory  the mbarrier's phase ends
 //   copies out of it           the issuing thread waits for its bulk groups
+//   cp.async                   the issuing thread waits for it, or an mbarrier at which it arrives;
+//                              it counts as a thread's own load and store
 //   the tensor core            by each warp of a warpgroup for itself: wgmma.wait_group promises
 //                              it to the threads that execute it, and to nobody else
 #pragma once
@@ -63,7 +65,9 @@ class Checker final : public Observer {
     ThreadPlace place;
     Knowledge knows;
     u32 tick = 1;
-    u32 bulk_groups = 0;  // closed
+    u32 bulk_groups = 0;             // closed
+    u32 cp_asyncs = 0;               // issued
+    std::vector<u32> cp_async_ends;  // copies up to the end of each closed group
     LastWait last_wait;
   };
   struct WarpState {
@@ -71,7 +75,15 @@ class Checker final : public Observer {
     std::vector<u32> group_ends;  // wgmmas up to the end of each closed group
   };
   struct Agent {
-    enum class Kind : u8 { thread, tensor_core, warpgroup, loads, bulk_reads, bulk_writes };
+    enum class Kind : u8 {
+      thread,
+      tensor_core,
+      warpgroup,
+      loads,
+      bulk_reads,
+      bulk_writes,
+      cp_async
+    };
     Kind kind;
     int owner;   // thread, warp in the run, or CTA in the run
     u32 offset;  // of an mbarrier
@@ -95,15 +107,15 @@ class Checker final : public Observer {
     u32 tick;
     int thread;
     bool async;
-    Knowledge knows;
+    const Knowledge* knows;
   };
 
   // checker.cpp: accesses
   Actor actor_of(const Access& access);
   bool ordered(const Record& record, const Actor& actor, bool& fence_missing) const;
-  void check_granule(Granule& granule, u16 mask, const Actor& actor, const Access& access, u8 kind,
-                     u32 site);
-  void check_initialised(const Granule& granule, u16 mask, const Access& access);
+  void check_granule(Granule& granule, u16 mask, u64 address, const Actor& actor,
+                     const Access& access, u8 kind, u32 site);
+  void check_initialised(const Granule& granule, u16 mask, u64 address, const Access& access);
   void check_mbarrier(const Event& event, bool asynchronous);
   Knowledge knowledge_of_warp(int thread);
 
@@ -115,6 +127,9 @@ class Checker final : public Observer {
   void mbarrier_event(const Event& event);
   void barrier_event(const Event& event);
   void tensor_core_event(const Event& event);
+  void bulk_event(const Event& event);
+  void cp_async_event(const Event& event);
+  void learn(int thread, u32 agent, u32 tick);
   void grid_event(const Event& event);
   void waited(const Event& event);
   u32 agent(Agent::Kind kind, int owner, u32 offset = 0);
@@ -125,11 +140,11 @@ class Checker final : public Observer {
 
   // race_report.cpp
   u32 site(const void* code);
-  [[noreturn]] void report_race(const Record& earlier, const Access& later, u64 address,
+  [[noreturn]] void report_race(const Record& earlier, const Access& later, u64 address, u32 bytes,
                                 bool fence_missing);
   std::string thread_text(int thread) const;
   std::string earlier_text(const Record& record) const;
-  std::string place_text(const Access& access) const;
+  std::string place_text(const Access& access, u64 address, u32 bytes) const;
   std::string wait_text(int thread) const;
   std::string advice(const Record& earlier, const Access& later, bool fence_missing) const;
 
@@ -144,11 +159,14 @@ class Checker final : public Observer {
   std::map<std::pair<int, u64>, u32> dynamic_agents_;  // by kind, and owner with offset
   std::unordered_map<u64, MbarrierState> mbarriers_;   // by CTA << 32 | offset
   std::unordered_map<u64, BarrierState> barriers_;     // named ones, and clusters'
+  std::unordered_map<u64, u32> cp_async_arrivals_;     // by operation: the copies that it speaks of
   std::vector<Knowledge> grids_;                       // what was known when each had completed
   std::vector<std::vector<Granule>> shared_;
   SparseShadow global_;
   std::vector<const void*> sites_;
   std::unordered_map<const void*, u32> site_numbers_;
+  std::pair<const void*, u32> last_sites_[64] = {};
+  Knowledge warp_knows_;  // of the actor, where it is a warp
   std::vector<std::string> past_runs_;
   ClockMemo seen_memo_, async_memo_, order_memo_;
 };

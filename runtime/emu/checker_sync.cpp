@@ -107,6 +107,14 @@ void Checker::mbarrier_event(const Event& event) {
   if (barrier == nullptr) return;
   switch (event.kind) {
     case EventKind::mbarrier_arrive: {
+      if (const auto copies = cp_async_arrivals_.find(event.operation);
+          event.operation != 0 && copies != cp_async_arrivals_.end()) {
+        // It speaks for the copies, not for what the thread has done besides.
+        const u32 unit = agent(Agent::Kind::cp_async, event.thread);
+        barrier->arriving.seen = barrier->arriving.seen.with(unit, copies->second);
+        barrier->arriving.order = barrier->arriving.order.with(unit, copies->second);
+        break;
+      }
       check_mbarrier(event, false);
       ThreadState& thread = threads_[index(event.thread)];
       if (thread.place.cta == event.cta) {
@@ -182,12 +190,43 @@ void Checker::tensor_core_event(const Event& event) {
   }
   if (event.detail >= warp.group_ends.size()) return;
   const u32 end = warp.group_ends[warp.group_ends.size() - 1 - event.detail];
-  const u32 agent = static_cast<u32>(threads_.size()) + static_cast<u32>(warp_of(event.thread));
-  Clock done;
-  done = done.with(agent, end);
-  Knowledge& knows = threads_[index(event.thread)].knows;
-  if (knows.order.of(agent) >= end && knows.seen.of(agent) >= end) return;
-  acquire(event.thread, {done, {}, done});
+  learn(event.thread, static_cast<u32>(threads_.size()) + static_cast<u32>(warp_of(event.thread)),
+        end);
+}
+
+/// A thread has seen a unit's operations complete.
+void Checker::learn(int thread, u32 agent, u32 tick) {
+  const Knowledge& knows = threads_[index(thread)].knows;
+  if (knows.order.of(agent) >= tick && knows.seen.of(agent) >= tick) return;
+  const Clock done = Clock().with(agent, tick);
+  acquire(thread, {done, {}, done});
+}
+
+void Checker::bulk_event(const Event& event) {
+  ThreadState& thread = threads_[index(event.thread)];
+  if (event.kind == EventKind::store_commit) {
+    ++thread.bulk_groups;
+    return;
+  }
+  if (event.detail >= thread.bulk_groups) return;
+  const u32 done = thread.bulk_groups - static_cast<u32>(event.detail);
+  learn(event.thread, agent(Agent::Kind::bulk_reads, event.thread), done);
+  if (event.kind == EventKind::store_wait_written)
+    learn(event.thread, agent(Agent::Kind::bulk_writes, event.thread), done);
+}
+
+void Checker::cp_async_event(const Event& event) {
+  ThreadState& thread = threads_[index(event.thread)];
+  if (event.kind == EventKind::cp_async_commit) {
+    thread.cp_async_ends.push_back(thread.cp_asyncs);
+  } else if (event.kind == EventKind::cp_async_arrive) {
+    cp_async_arrivals_[event.operation] = thread.cp_asyncs;
+  } else if (event.detail == ~u64{0}) {
+    learn(event.thread, agent(Agent::Kind::cp_async, event.thread), thread.cp_asyncs);
+  } else if (event.detail < thread.cp_async_ends.size()) {
+    learn(event.thread, agent(Agent::Kind::cp_async, event.thread),
+          thread.cp_async_ends[thread.cp_async_ends.size() - 1 - event.detail]);
+  }
 }
 
 void Checker::grid_event(const Event& event) {
@@ -259,6 +298,7 @@ void Checker::on(const Event& event) {
       break;
     }
     case EventKind::load_issue:
+    case EventKind::reduce_issue:
       check_mbarrier({.kind = event.kind,
                       .thread = event.thread,
                       .cta = event.cta,
@@ -267,16 +307,15 @@ void Checker::on(const Event& event) {
                      true);
       break;
     case EventKind::store_commit:
-      ++threads_[index(event.thread)].bulk_groups;
+    case EventKind::store_wait:
+    case EventKind::store_wait_written:
+      bulk_event(event);
       break;
-    case EventKind::store_wait: {
-      ThreadState& thread = threads_[index(event.thread)];
-      if (event.detail >= thread.bulk_groups) break;
-      const u32 done = thread.bulk_groups - static_cast<u32>(event.detail);
-      const Clock reads = Clock().with(agent(Agent::Kind::bulk_reads, event.thread), done);
-      acquire(event.thread, {reads, {}, reads});
+    case EventKind::cp_async_commit:
+    case EventKind::cp_async_wait:
+    case EventKind::cp_async_arrive:
+      cp_async_event(event);
       break;
-    }
     case EventKind::wgmma_commit:
     case EventKind::wgmma_wait:
       tensor_core_event(event);

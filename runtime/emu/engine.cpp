@@ -61,6 +61,7 @@ void Engine::set_up(std::span<Grid> grids, std::uint64_t seed) {
   error_ = nullptr;
   copy_engine_.reset();
   cta_count_ = thread_count_ = alive_ = 0;
+  cp_async_.reset();
 
   std::size_t clusters = 0;
   for (Grid& grid : grids) {
@@ -117,7 +118,7 @@ void Engine::set_up_cta(Cta& cta, Cluster& cluster, int cluster_index) {
   cta.index = cluster_index * shape.cluster + cta.rank;
   cta.thread_count = cta.alive = shape.threads;
   cta.allows_next_grid = false;
-  cta.loads_under_way = 0;
+  cta.loads_under_way = cta.reads_under_way = 0;
   cta.shared.start(static_cast<std::size_t>(shape.smem_bytes));
   cta.warps.assign(static_cast<std::size_t>(shape.threads) / 32, Warp());
   for (int i = 0; i < shape.threads / 32; ++i) {
@@ -143,6 +144,7 @@ void Engine::set_up_cta(Cta& cta, Cluster& cluster, int cluster_index) {
     thread.state = Thread::State::not_started;
     thread.waiting = nullptr;
     thread.bulk.reset();
+    thread.cp_async.reset();
     thread.fiber.start(top, kStackBytes, thread_main, &thread);
   }
   grid.alive += shape.threads;
@@ -242,6 +244,9 @@ void Engine::complete_operation() {
     case Unit::tensor_core:
       operation.cta->tensor_core.advance(operation.slot);
       break;
+    case Unit::cp_async:
+      cp_async_.advance(operation.slot);
+      break;
   }
   Grid& grid = *operation.cta->cluster->grid;
   --grid.operations;
@@ -296,6 +301,9 @@ void Engine::exit_cta(Cta& cta) {
   if (cta.loads_under_way > 0)
     fail("is the last of its CTA to exit, while " + std::to_string(cta.loads_under_way) +
          " copies into the CTA's shared memory are under way");
+  if (cta.reads_under_way > 0)
+    fail("is the last of its CTA to exit, while " + std::to_string(cta.reads_under_way) +
+         " copies out of the CTA's shared memory are under way");
   cta.mbarriers.check_exit();
   cta.registers.check_exit();
   if (const auto offset = cta.shared.broken_canary())
@@ -308,20 +316,17 @@ void Engine::exit_cta(Cta& cta) {
 }
 
 void Engine::touch(const void* address, u64 bytes, bool write, bool atomic) {
-  Access access = {.write = write,
-                   .atomic = atomic,
-                   .thread = current_->index,
-                   .address = reinterpret_cast<u64>(address),
-                   .bytes = bytes};
+  Access access = {.write = write, .atomic = atomic, .thread = current_->index};
+  u64 where = reinterpret_cast<u64>(address);
   const Cluster& cluster = *current_->cta->cluster;
   const Job& job = *cluster.grid->job;
-  if (access.address - reinterpret_cast<u64>(job.params) < job.params_bytes) return;
+  if (where - reinterpret_cast<u64>(job.params) < job.params_bytes) return;
   for (const Cta* cta : cluster.ctas)
     if (cta->shared.contains(address, bytes)) {
       access.cta = cta->number;
-      access.address = cta->shared.offset(address);
+      where = cta->shared.offset(address);
     }
-  touch(access);
+  touch(access, where, bytes);
 }
 
 Cta& Engine::living_cta(int rank, const char* instruction) {

@@ -23,6 +23,7 @@
 #include "runtime/backend.hpp"
 #include "runtime/emu/barrier.hpp"
 #include "runtime/emu/copy_engine.hpp"
+#include "runtime/emu/cp_async.hpp"
 #include "runtime/emu/event.hpp"
 #include "runtime/emu/fiber.hpp"
 #include "runtime/emu/mbarrier.hpp"
@@ -57,6 +58,7 @@ struct Thread {
   const Waiting* waiting = nullptr;
   const void* site = nullptr;  // the instruction at which it is, in the kernel's code
   BulkGroups bulk;
+  CpAsyncGroups cp_async;
   Fiber fiber;
 };
 
@@ -80,6 +82,7 @@ struct Cta {
   int alive = 0;  // threads
   bool allows_next_grid = false;
   int loads_under_way = 0;  // into its shared memory
+  int reads_under_way = 0;  // of its shared memory, that no bulk group tells of
   SharedMemory shared;
   std::vector<Warp> warps;
   NamedBarriers named_barriers;
@@ -89,7 +92,7 @@ struct Cta {
 };
 
 /// Units whose operations complete on their own.
-enum class Unit : std::uint8_t { copy_engine, tensor_core };
+enum class Unit : std::uint8_t { copy_engine, tensor_core, cp_async };
 
 /// What all clusters of a launch share.
 struct Job {
@@ -130,7 +133,7 @@ struct Cluster {
 
 class Engine {
  public:
-  Engine() : copy_engine_(*this) {}
+  Engine() : copy_engine_(*this), cp_async_(*this) {}
 
   /// Runs grids to their end, all at the same time. Throws what went wrong; the engine can be used
   /// again.
@@ -174,9 +177,22 @@ class Engine {
 
   /// Does anybody want to know of accesses to memory?
   bool is_observed() const { return observer_ != nullptr; }
-  void touch(Access access) {
+  /// Reports an access to all that for_each(f) calls f(address, bytes) for.
+  template <class ForEach>
+  void touch(Access access, ForEach&& for_each) {
+    ranges_.clear();
+    for_each([this](u64 address, u64 bytes) {
+      if (!ranges_.empty() && ranges_.back().address + ranges_.back().bytes == address)
+        ranges_.back().bytes += bytes;
+      else
+        ranges_.push_back({address, bytes});
+    });
+    access.ranges = ranges_;
     access.site = current_->site;
     observer_->on(access);
+  }
+  void touch(const Access& access, u64 address, u64 bytes) {
+    touch(access, [&](auto&& range) { range(address, bytes); });
   }
   /// A thread loads or stores `bytes` bytes that are not its own.
   void touch(const void* address, u64 bytes, bool write, bool atomic = false);
@@ -194,6 +210,7 @@ class Engine {
   /// The CTA of the current thread's cluster, which must not have exited.
   Cta& living_cta(int rank, const char* instruction);
   CopyEngine& copy_engine() { return copy_engine_; }
+  CpAsync& cp_async() { return cp_async_; }
   DecodedColumns& decoded_columns() { return decoded_columns_; }
 
   // ---- for the seam
@@ -253,6 +270,7 @@ class Engine {
   Observer* observer_ = nullptr;
   Schedule schedule_{0};
   Statistics statistics_;
+  std::vector<AddressRange> ranges_;  // of the access that is being reported
 
   // Of this run the first ones; more may be left from runs before.
   std::vector<std::unique_ptr<Cluster>> clusters_;
@@ -269,6 +287,7 @@ class Engine {
 
   FiberStacks stacks_;
   CopyEngine copy_engine_;
+  CpAsync cp_async_;
   DecodedColumns decoded_columns_;
 };
 

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace kiln::emu {
@@ -26,21 +27,36 @@ enum class EventKind : std::uint8_t {
   cluster_barrier_leave,
 
   mbarrier_init,      // detail: the count
-  mbarrier_arrive,    // bytes: announced
+  mbarrier_arrive,    // bytes: announced; operation: of cp_async_arrive, if it came of one
   mbarrier_bytes,     // of a copy that has landed
   mbarrier_complete,  // detail: the phase that ended
   mbarrier_observe,   // a thread has seen phase `detail` end
   fence_mbarrier_init,
-  fence_proxy_async,
-  shared_write,  // by an instruction of the seam (stmatrix)
+  fence_proxy_async,  // detail: an AsyncFence
+  shared_write,       // by an instruction of the seam (stmatrix)
 
   load_issue,  // offset, bytes: the destination, undefined from now on
   load_land,   // the destination is written and its barrier told
   store_issue,
   store_read,   // the source has been read
-  store_write,  // global memory has been written
+  store_write,  // global memory has been written; detail: 1 if it was reduced into
   store_commit,
-  store_wait,  // a thread has seen its bulk groups read their sources; detail: groups left
+  store_wait,          // a thread has seen its bulk groups read their sources; detail: groups left
+  store_wait_written,  // the same of what they write
+
+  // A copy to another CTA is a store_issue and store_read of its source, and of its destination a
+  // load_issue and load_land of the same operation; or, of a reduction, these:
+  reduce_issue,
+  reduce_land,  // the destination is updated and its barrier told
+
+  cp_async_issue,  // offset, bytes: the destination, undefined from now on
+  cp_async_land,
+  cp_async_commit,
+  cp_async_wait,    // a thread has seen its groups complete; detail: groups left, ~0: of all copies
+  cp_async_arrive,  // offset: the barrier at which it will arrive after the thread's copies
+
+  tensormap_release,  // a warp has copied a map from shared memory to the address in `detail`
+  tensormap_acquire,  // detail: the address of the map
 
   wgmma_fence,
   wgmma_issue,    // the fourth warp has issued it
@@ -69,21 +85,26 @@ enum class Accessor : std::uint8_t {
   thread,
   load,        // a copy into shared memory, counted on an mbarrier
   store,       // a copy out of shared memory, counted in the thread's bulk groups
+  cp_async,    // a thread's own asynchronous copy
   tensor_core  // for one warp of a warpgroup
 };
 
-/// Contiguous bytes of memory that are accessed. What a unit does is reported when it is asked to:
+struct AddressRange {
+  std::uint64_t address;
+  std::uint64_t bytes;
+};
+
+/// Memory that is accessed at once. What a unit does is reported when it is asked to:
 /// from then on it may happen at any time until it is known to be complete.
 struct Access {
   Accessor by = Accessor::thread;
   bool write = false;
   bool atomic = false;
-  int thread = -1;            // index in the run, of the one that does it or asked for it
-  int cta = -1;               // number in the run, of the CTA whose shared memory it is; -1: global
-  std::uint64_t address = 0;  // in the CTA's shared memory, or of global memory
-  std::uint64_t bytes = 0;
-  int barrier_cta = -1;       // of a load: the mbarrier on which it is counted
-  std::uint32_t barrier = 0;  // its offset
+  int thread = -1;  // index in the run, of the one that does it or asked for it
+  int cta = -1;     // number in the run, of the CTA whose shared memory it is; -1: global
+  std::span<const AddressRange> ranges = {};  // in the CTA's shared memory, or of global memory
+  int barrier_cta = -1;                       // of a load: the mbarrier on which it is counted
+  std::uint32_t barrier = 0;                  // its offset
   std::uint64_t barrier_phase = 0;
   std::uint64_t operation = 0;  // of the tensor core: the warp's number of this wgmma
   const void* site = nullptr;   // where in the kernel's code

@@ -8,8 +8,11 @@
 namespace kiln::emu {
 
 u32 Checker::site(const void* code) {
+  auto& last = last_sites_[reinterpret_cast<u64>(code) % std::size(last_sites_)];
+  if (last.first == code && code != nullptr) return last.second;
   const auto [entry, is_new] = site_numbers_.try_emplace(code, static_cast<u32>(sites_.size()));
   if (is_new) sites_.push_back(code);
+  last = {code, entry->second};
   return entry->second;
 }
 
@@ -20,10 +23,9 @@ std::string Checker::thread_text(int thread) const {
   return fmt::format("{}CTA {} warp {} lane {}", grid, place.cta_index, place.warp, place.lane);
 }
 
-std::string Checker::place_text(const Access& access) const {
-  if (access.cta < 0)
-    return fmt::format("{} bytes of memory at {:#x}", access.bytes, access.address);
-  std::string text = fmt::format("{} bytes at smem+{}", access.bytes, access.address);
+std::string Checker::place_text(const Access& access, u64 address, u32 bytes) const {
+  if (access.cta < 0) return fmt::format("{} bytes of memory at {:#x}", bytes, address);
+  std::string text = fmt::format("{} bytes at smem+{}", bytes, address);
   const int own = threads_[index(access.thread)].place.cta;
   if (access.cta != own)
     for (const ThreadState& thread : threads_)
@@ -53,6 +55,9 @@ std::string Checker::earlier_text(const Record& record) const {
     case Agent::Kind::loads:
       return fmt::format("{} by a copy that counts in phase {} of the mbarrier at smem+{}", verb,
                          record.tick - 1, agent.offset);
+    case Agent::Kind::cp_async:
+      return fmt::format("{} by cp_async {} of {}", verb, record.tick - 1,
+                         thread_text(agent.owner));
     case Agent::Kind::bulk_reads:
     case Agent::Kind::bulk_writes:
       return fmt::format("{} by a copy in bulk group {} of {}", verb, record.tick - 1,
@@ -97,6 +102,9 @@ std::string Checker::advice(const Record& earlier, const Access& later, bool fen
              "which the later one waits";
     case Agent::Kind::loads:
       return "waiting for the phase of the mbarrier in which the copy is counted";
+    case Agent::Kind::cp_async:
+      return "a wait for its copies by the thread that started them, or an mbarrier at which they "
+             "arrive, and fence_proxy_async before a copy or a tensor core";
     case Agent::Kind::bulk_reads:
       return "tma_store_wait_read by the thread that started the copy, then a barrier";
     case Agent::Kind::bulk_writes:
@@ -109,16 +117,12 @@ std::string Checker::advice(const Record& earlier, const Access& later, bool fen
   return "a barrier, or an arrival after the first and a wait before the second";
 }
 
-void Checker::report_race(const Record& earlier, const Access& later, u64 address,
+void Checker::report_race(const Record& earlier, const Access& later, u64 address, u32 bytes,
                           bool fence_missing) {
   const char* verb = later.atomic ? "updates" : later.write ? "writes" : "reads";
   const char* by = later.by == Accessor::thread        ? ""
                    : later.by == Accessor::tensor_core ? " (the tensor core, for it)"
                                                        : " (a copy, for it)";
-  Access place = later;
-  place.address = address;
-  place.bytes =
-      static_cast<u64>(__builtin_popcount(earlier.mask & (0xFFFFu << (address % Granule::kBytes))));
   throw Error(
       ErrorCode::race,
       fmt::format("emulator: race: {}{} {} {}, with nothing to order it after an earlier access\n"
@@ -126,8 +130,8 @@ void Checker::report_race(const Record& earlier, const Access& later, u64 addres
                   "  second: {}\n"
                   "  wanted: {}\n"
                   "  {}",
-                  thread_text(later.thread), by, verb, place_text(place), earlier_text(earlier),
-                  source_line(sites_[earlier.site]), source_line(later.site),
+                  thread_text(later.thread), by, verb, place_text(later, address, bytes),
+                  earlier_text(earlier), source_line(sites_[earlier.site]), source_line(later.site),
                   advice(earlier, later, fence_missing), wait_text(later.thread)));
 }
 

@@ -64,17 +64,16 @@ class Granule {
   u16 written_ = 0;
 };
 
-/// Calls f(granule, mask) for each granule of `bytes` bytes from `address` on; granules(index)
-/// returns granule number `index` = address / 16.
-template <class Granules, class F>
-void for_each_granule(u64 address, u64 bytes, Granules&& granules, F&& f) {
+/// Calls f(index, mask) for each granule that the `bytes` bytes from `address` on have part in.
+template <class F>
+void for_each_granule(u64 address, u64 bytes, F&& f) {
   const u64 end = address + bytes;
   for (u64 index = address / Granule::kBytes; index * Granule::kBytes < end; ++index) {
     const u64 start = index * Granule::kBytes;
     u32 mask = 0xFFFF;
     if (start < address) mask &= 0xFFFFu << (address - start);
     if (start + Granule::kBytes > end) mask &= 0xFFFFu >> (start + Granule::kBytes - end);
-    f(granules(index), static_cast<u16>(mask));
+    f(index, static_cast<u16>(mask));
   }
 }
 

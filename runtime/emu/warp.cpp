@@ -22,12 +22,14 @@ const char* to_string(Instruction instruction) {
       return "register_alloc";
     case Instruction::register_dealloc:
       return "register_dealloc";
+    case Instruction::tensormap_cp_fenceproxy:
+      return "tensormap_cp_fenceproxy";
     case Instruction::stmatrix_x4:
       return "stmatrix_x4";
     case Instruction::wgmma_fence:
       return "wgmma_fence";
-    case Instruction::wgmma_e4m3:
-      return "wgmma_e4m3";
+    case Instruction::wgmma:
+      return "wgmma";
     case Instruction::wgmma_commit:
       return "wgmma_commit";
     case Instruction::wgmma_wait:
@@ -71,9 +73,8 @@ void execute_stmatrix(Engine& engine, const Warp& warp) {
       if (engine.is_observed())
         engine.touch({.write = true,
                       .thread = engine.current()->index - engine.current()->lane + lane,
-                      .cta = warp.cta->number,
-                      .address = offset,
-                      .bytes = 16});
+                      .cta = warp.cta->number},
+                     offset, 16);
       engine.emit({.kind = EventKind::shared_write,
                    .thread = engine.current()->index,
                    .cta = warp.cta->number,

@@ -25,8 +25,9 @@ enum class Instruction : std::uint8_t {
   register_alloc,
   register_dealloc,
   stmatrix_x4,
+  tensormap_cp_fenceproxy,
   wgmma_fence,
-  wgmma_e4m3,
+  wgmma,
   wgmma_commit,
   wgmma_wait,
 };

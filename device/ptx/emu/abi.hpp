@@ -30,10 +30,28 @@ struct Identity {
   int cluster_rank;  // of the CTA in its cluster
 };
 
-/// A box's place in a tensor: elements, innermost first; the third is ignored in two dimensions.
+/// A box's place in a tensor: elements, innermost first; those beyond the rank are ignored.
 struct Coordinates {
   int rank;
-  int at[3];
+  int at[5];
+};
+
+/// What fence_proxy_async orders with the asynchronous proxy.
+enum class AsyncFence : int { shared_cta, global, all };
+
+/// The fields of a tensor map that tensormap.replace can change.
+enum class TensorMapField : int { global_address, global_dim, global_stride, box_dim };
+
+/// What a wgmma multiplies, apart from addresses: D[64 x n] += A[64 x K] * B[n x K]^T, K of 32
+/// bytes.
+enum class WgmmaType : u8 { e4m3, e5m2, bf16, fp16, tf32 };
+struct WgmmaForm {
+  int n;
+  WgmmaType a, b;
+  bool a_in_registers;
+  bool a_mn_major, b_mn_major;
+
+  bool operator==(const WgmmaForm&) const = default;
 };
 
 /// What the emulator does for a kernel. The wrappers of device/ptx/emu say what each entry means;
@@ -70,7 +88,7 @@ struct Abi {
   // memory.hpp
   void (*misaligned)(const void* pointer, int alignment, const char* instruction);
   void (*stmatrix_x4)(void* row, u32 r0, u32 r1, u32 r2, u32 r3);
-  void (*fence_proxy_async)();
+  void (*fence_proxy_async)(AsyncFence what);
 
   // tma.hpp
   void (*tma_prefetch_descriptor)(const TensorMap* map);
@@ -80,10 +98,39 @@ struct Abi {
   void (*tma_store)(const TensorMap* map, const void* source, const Coordinates* at);
   void (*tma_store_commit)();
   void (*tma_store_wait_read)(int pending);
+  void (*tma_store_wait)(int pending);
+  void (*tma_reduce)(const TensorMap* map, const void* source, const Coordinates* at, Reduction op);
+  void (*tma_prefetch)(const TensorMap* map, const Coordinates* at);
+
+  // bulk.hpp; sizes in bytes
+  void (*bulk_load)(const void* source, void* barrier, void* destination, int bytes);
+  void (*bulk_load_multicast)(const void* source, void* barrier, void* destination, int bytes,
+                              u32 cta_mask);
+  void (*bulk_store)(void* destination, const void* source, int bytes);
+  void (*bulk_reduce)(void* destination, const void* source, int bytes, Reduction op,
+                      Element element);
+  void (*bulk_copy_to_cluster)(const void* source, void* barrier, void* destination, int bytes,
+                               int rank);
+  void (*bulk_reduce_to_cluster)(const void* source, void* barrier, void* destination, int bytes,
+                                 int rank, Reduction op, Element element);
+  void (*bulk_prefetch)(const void* source, int bytes);
+
+  // cp_async.hpp
+  void (*cp_async)(void* destination, const void* source, int bytes, int source_bytes);
+  void (*cp_async_commit)();
+  void (*cp_async_wait_group)(int pending);
+  void (*cp_async_wait_all)();
+  void (*cp_async_mbarrier_arrive_noinc)(void* barrier);
+
+  // tensormap.hpp
+  void (*tensormap_replace)(TensorMap* map, TensorMapField field, u32 ordinal, u64 value);
+  void (*tensormap_cp_fenceproxy)(TensorMap* destination, const TensorMap* source);
+  void (*fence_proxy_tensormap_acquire)(const TensorMap* map);
 
   // wgmma.hpp
   void (*wgmma_fence)();
-  void (*wgmma_e4m3)(float* d, int n, u64 a, u64 b, int accumulate);
+  void (*wgmma)(float* d, const WgmmaForm* form, const u32* a_registers, u64 a, u64 b,
+                int accumulate);
   void (*wgmma_commit)();
   void (*wgmma_wait)(float* d, int registers, int pending);
 };
