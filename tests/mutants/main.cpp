@@ -105,7 +105,8 @@ int run_healthy(const Arguments& arguments) {
           runs += report->runs;
           if (report->finding() == nullptr) continue;
           ++alarms;
-          fmt::print("false alarm: {}\n", text_of(*report->finding(), trials));
+          fmt::print("false alarm: {}\n{}\n", text_of(*report->finding(), trials),
+                     report->finding()->text);
         }
         fmt::print("{} runs, {} false alarms\n", runs, alarms);
         std::fflush(stdout);
