@@ -6,17 +6,23 @@
 #include "device/types.hpp"
 
 #if defined(__CUDACC__)
+#include "device/ptx/cuda/cluster.cuh"
+#include "device/ptx/cuda/flag.cuh"
 #include "device/ptx/cuda/math.cuh"
 #include "device/ptx/cuda/mbarrier.cuh"
 #include "device/ptx/cuda/memory.cuh"
 #include "device/ptx/cuda/thread.cuh"
 #include "device/ptx/cuda/tma.cuh"
+#include "device/ptx/cuda/warp.cuh"
 #include "device/ptx/cuda/wgmma.cuh"
 #else
+#include "device/ptx/emu/cluster.hpp"
+#include "device/ptx/emu/flag.hpp"
 #include "device/ptx/emu/math.hpp"
 #include "device/ptx/emu/mbarrier.hpp"
 #include "device/ptx/emu/memory.hpp"
 #include "device/ptx/emu/thread.hpp"
 #include "device/ptx/emu/tma.hpp"
+#include "device/ptx/emu/warp.hpp"
 #include "device/ptx/emu/wgmma.hpp"
 #endif
