@@ -207,7 +207,13 @@ void mbarrier_inval(Engine& engine, void* barrier) {
   mbarriers.invalidate(mbarriers.offset_of(barrier, "mbarrier_inval"));
 }
 
-void fence_mbarrier_init(Engine& engine) { emit(engine, EventKind::fence_mbarrier_init); }
+void fence_mbarrier_init(Engine& engine) {
+  engine.emit({.kind = EventKind::fence_mbarrier_init,
+               .thread = engine.current()->index,
+               .cta = engine.current()->cta->rank,
+               .order = Order::release,
+               .scope = Scope::cluster});
+}
 
 void mbarrier_arrive(Engine& engine, void* barrier, int count, Scope scope) {
   arrive(engine, barrier, {.count = count, .scope = scope}, "mbarrier_arrive");

@@ -29,7 +29,7 @@ enum class EventKind : std::uint8_t {
   mbarrier_inval,     // the memory is ordinary again
   mbarrier_expect,    // bytes: announced, without an arrival
   mbarrier_arrive,    // bytes: announced
-  mbarrier_bytes,     // of a copy that has landed
+  mbarrier_bytes,     // of a copy that has landed; a release to the cluster, as all complete-tx
   mbarrier_complete,  // detail: the phase that ended
   mbarrier_observe,   // a thread has seen phase `detail` end
   fence_mbarrier_init,

@@ -17,38 +17,42 @@ constexpr std::uint64_t kTryWaitSteps = 1000;
 
 }  // namespace
 
+/// It looks the barrier up: by the time somebody asks, who only polls may find it invalidated.
 class Mbarriers::Wait final : public Waiting {
  public:
-  Wait(u32 offset, const Barrier& barrier, const char* instruction)
-      : offset_(offset), barrier_(barrier), instruction_(instruction) {}
-  std::string text() const override { return text_of(offset_, barrier_, instruction_); }
-  static std::string text_of(u32 offset, const Barrier& b, const char* instruction) {
-    return std::string(instruction) + "(smem+" + std::to_string(offset) + ", parity " +
-           std::to_string(b.phase % 2) + "; phase " + std::to_string(b.phase) + ", " +
-           std::to_string(b.pending) + " arrivals and " + std::to_string(b.bytes) +
-           " bytes missing)";
-  }
+  Wait(const Mbarriers& mbarriers, u32 offset, const char* instruction)
+      : mbarriers_(mbarriers), offset_(offset), instruction_(instruction) {}
+  std::string text() const override { return mbarriers_.wait_text(offset_, instruction_); }
 
  private:
+  const Mbarriers& mbarriers_;
   const u32 offset_;
-  const Barrier& barrier_;
   const char* const instruction_;
 };
 
 class Mbarriers::Poll final : public Polling {
  public:
-  Poll(u32 offset, const Barrier& barrier, u32 parity)
-      : offset_(offset), barrier_(barrier), parity_(parity) {}
+  Poll(const Mbarriers& mbarriers, u32 offset, const Barrier& barrier, u32 parity)
+      : mbarriers_(mbarriers), offset_(offset), barrier_(barrier), parity_(parity) {}
   bool holds() const override { return barrier_.phase % 2 != parity_; }
-  std::string text() const override {
-    return Wait::text_of(offset_, barrier_, "mbarrier_try_wait");
-  }
+  std::string text() const override { return mbarriers_.wait_text(offset_, "mbarrier_try_wait"); }
 
  private:
+  const Mbarriers& mbarriers_;
   const u32 offset_;
   const Barrier& barrier_;
   const u32 parity_;
 };
+
+std::string Mbarriers::wait_text(u32 offset, const char* instruction) const {
+  const std::string name = std::string(instruction) + "(smem+" + std::to_string(offset);
+  const auto found = barriers_.find(offset);
+  if (found == barriers_.end()) return name + "; no mbarrier any more)";
+  const Barrier& b = found->second;
+  return name + ", parity " + std::to_string(b.phase % 2) + "; phase " + std::to_string(b.phase) +
+         ", " + std::to_string(b.pending) + " arrivals and " + std::to_string(b.bytes) +
+         " bytes missing)";
+}
 
 std::string Mbarriers::name(u32 offset) const {
   const Thread* thread = engine_.current();
@@ -186,7 +190,9 @@ void Mbarriers::land(u32 offset, u32 bytes, std::uint64_t operation) {
                 .offset = offset,
                 .bytes = bytes,
                 .detail = barrier.phase,
-                .operation = operation});
+                .operation = operation,
+                .order = ptx::Order::release,
+                .scope = ptx::Scope::cluster});
   settle(offset, barrier, kWhat);
 }
 
@@ -242,7 +248,7 @@ void Mbarriers::wait(u32 offset, u32 parity, ptx::Scope scope) {
   if (barrier.phase % 2 == parity) {
     const std::uint64_t awaited = barrier.phase;
     barrier.waiters.push_back(engine_.current());
-    engine_.block(Wait(offset, barrier, kName));
+    engine_.block(Wait(*this, offset, kName));
     // On the GPU this thread polls: had it looked only now, the parity would have turned again.
     if (barrier.phase != awaited + 1)
       engine_.fail("mbarrier_wait(smem+" + std::to_string(offset) + ", parity " +
@@ -256,7 +262,7 @@ bool Mbarriers::test(u32 offset, u32 parity, ptx::Scope scope) {
   constexpr const char* kName = "mbarrier_test_wait";
   Barrier& barrier = find_to_wait(offset, parity, kName);
   if (barrier.phase % 2 == parity) {
-    engine_.poll_in_vain(Wait(offset, barrier, kName));
+    engine_.poll_in_vain(Wait(*this, offset, kName));
     return false;
   }
   observe(offset, barrier, scope);
@@ -266,7 +272,7 @@ bool Mbarriers::test(u32 offset, u32 parity, ptx::Scope scope) {
 bool Mbarriers::try_wait(u32 offset, u32 parity, ptx::Scope scope) {
   Barrier& barrier = find_to_wait(offset, parity, "mbarrier_try_wait");
   ++barrier.pollers;
-  const bool done = engine_.block_polling(Poll(offset, barrier, parity), kTryWaitSteps);
+  const bool done = engine_.block_polling(Poll(*this, offset, barrier, parity), kTryWaitSteps);
   --barrier.pollers;
   if (done) observe(offset, barrier, scope);
   return done;

@@ -83,6 +83,7 @@ class Mbarriers {
   void check_bytes(u32 offset, int bytes, const char* instruction) const;
   void settle(u32 offset, Barrier& barrier, const char* instruction);
   std::string name(u32 offset) const;
+  std::string wait_text(u32 offset, const char* instruction) const;
   u64 token(u32 offset) const;
 
   Engine& engine_;

@@ -178,6 +178,8 @@ TEST(EngineMbarrierWait, Misuse) {
                 {"wanted 1 to 1048575 arrivals, got 0"});
   expect_misuse(init, "if (t == 0) mbarrier_expect_tx(&s.b[0], -1);",
                 {"mbarrier_expect_tx(smem+256): wanted 0 to 1048575 bytes, got -1"});
+  expect_misuse(init, "if (t < 2) mbarrier_expect_tx(&s.b[0], (1 << 20) - 1);",
+                {"mbarrier_expect_tx: the mbarrier at smem+256 counts more than 2^20 - 1 bytes"});
   expect_misuse(init, "if (t == 0) mbarrier_expect_tx(&s.b[1], 4);",
                 {"mbarrier_expect_tx: the mbarrier at smem+264 is used before mbarrier_init"});
   expect_misuse(init, "mbarrier_test_wait(&s.b[0], 2);", {"mbarrier_test_wait(smem+256)", "got 2"});
@@ -240,6 +242,7 @@ TEST(EngineMbarrierWait, EventsSayTheScope) {
             "release cta; ");
   EXPECT_EQ(text(EventKind::mbarrier_observe),
             "256 acquire cta; 264 acquire cluster; 256 acquire cluster; 256 acquire cta; ");
+  EXPECT_EQ(text(EventKind::mbarrier_bytes), "256 release cluster; ");
   EXPECT_EQ(text(EventKind::mbarrier_expect), "256 relaxed cta; ");
   EXPECT_EQ(text(EventKind::mbarrier_inval), "264 relaxed cta; ");
   ASSERT_EQ(recorder.of(EventKind::mbarrier_expect)[0].bytes, 16u);

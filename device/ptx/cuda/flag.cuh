@@ -161,7 +161,8 @@ DEV void fence_sc() {
 #undef KILN_SCOPED
 
 /// Waits, with ld.acquire, until a flag holds `value`, or a number that is not below it. False if
-/// that did not come about in `timeout_ns` nanoseconds of the GPU's clock.
+/// that did not come about in `timeout_ns` nanoseconds of the GPU's clock. Kernels wait for flags
+/// by these alone: the emulator knows what they wait for, and would run a loop of loads for ever.
 template <Scope kScope>
 DEV bool wait_until_equal(const u32* flag, u32 value, u64 timeout_ns = kForever) {
   const u64 start = timeout_ns == kForever ? 0 : read_global_timer();
