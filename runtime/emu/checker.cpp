@@ -23,6 +23,8 @@ void Checker::on_start(const RunLayout& layout) {
   mbarriers_.clear();
   barriers_.clear();
   cp_async_arrivals_.clear();
+  flags_.clear();
+  changed_maps_.clear();
   grids_.assign(layout.grids.size(), {});
   for (std::size_t i = 0; i < layout.threads.size(); ++i) {
     threads_[i].place = layout.threads[i];
@@ -160,7 +162,9 @@ void Checker::check_initialised(const Granule& granule, u16 mask, u64 address,
 }
 
 void Checker::on(const Access& access) {
-  const Actor actor = actor_of(access);
+  if (access.tensor_map) check_tensor_map(access);
+  Actor actor = actor_of(access);
+  if (access.tensor_map) actor.async = false;  // it goes by a proxy of its own
   u8 kind = Record::kRead;
   if (access.write) kind |= Record::kWrite;
   if (access.atomic) kind |= Record::kAtomic;

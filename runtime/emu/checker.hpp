@@ -53,6 +53,12 @@ class Checker final : public Observer {
   struct Knowledge {
     Clock seen, async, order;
   };
+  /// What a flag in global memory says to who acquires it.
+  struct Release {
+    int thread;
+    ptx::Scope scope;
+    Knowledge knowledge;
+  };
   /// The last time that a thread waited for something: reports say so.
   struct LastWait {
     EventKind kind = EventKind::thread_exit;
@@ -69,6 +75,8 @@ class Checker final : public Observer {
     u32 cp_asyncs = 0;               // issued
     std::vector<u32> cp_async_ends;  // copies up to the end of each closed group
     LastWait last_wait;
+    std::vector<Release> fenced;  // by its fences: what its relaxed stores release since
+    std::vector<Release> seen;    // by its relaxed loads: what its next fence acquires
   };
   struct WarpState {
     u32 wgmmas = 0;               // issued
@@ -89,17 +97,25 @@ class Checker final : public Observer {
     u32 offset;  // of an mbarrier
   };
   struct MbarrierState {
-    u32 loads;            // agent of the copies counted on it
-    int thread;           // that initialised it
-    u32 tick;             // when
-    u32 fenced = 0;       // when that thread executed fence.mbarrier_init or fence.proxy.async
-    Knowledge arriving;   // of arrivals of the current phase, by threads of the CTA
-    Clock arriving_far;   // order known to arrivals of other CTAs
-    Knowledge completed;  // of the last phase that ended
-    Clock completed_far;
+    u32 loads;       // agent of the copies counted on it
+    int thread;      // that initialised it
+    u32 tick;        // when
+    u32 fenced = 0;  // when that thread executed fence.mbarrier_init or fence.proxy.async
+    struct Phase {
+      Knowledge near;  // of arrivals of the CTA's own threads
+      Knowledge far;   // of arrivals of other CTAs that release to the cluster
+      Clock executed;  // of all arrivals of other CTAs
+    };
+    Phase arriving, completed;
   };
   struct BarrierState {
     Knowledge arriving, completed;
+  };
+  /// A tensor map in memory that a kernel has changed.
+  struct ChangedMap {
+    int thread;
+    u32 tick;
+    std::vector<std::pair<int, u32>> acquired;  // by whom, and when
   };
   /// Who accesses, for whom, and what of the rest is known to come before.
   struct Actor {
@@ -125,6 +141,13 @@ class Checker final : public Observer {
   void acquire_order(int thread, const Clock& from);
   void synchronise_warp(int thread);
   void mbarrier_event(const Event& event);
+  void arrive(const Event& event, MbarrierState& barrier);
+  void flag_event(const Event& event);
+  void fence_event(const Event& event);
+  void tensor_map_event(const Event& event);
+  void check_tensor_map(const Access& access);
+  bool includes(ptx::Scope scope, int thread, int other) const;
+  void acquire(int thread, const Release& release, ptx::Scope scope);
   void barrier_event(const Event& event);
   void tensor_core_event(const Event& event);
   void bulk_event(const Event& event);
@@ -156,11 +179,13 @@ class Checker final : public Observer {
   std::vector<WarpState> warps_;  // of the run, four to a warpgroup
   std::vector<int> first_warp_;   // of each CTA
   std::vector<Agent> agents_;
-  std::map<std::pair<int, u64>, u32> dynamic_agents_;  // by kind, and owner with offset
-  std::unordered_map<u64, MbarrierState> mbarriers_;   // by CTA << 32 | offset
-  std::unordered_map<u64, BarrierState> barriers_;     // named ones, and clusters'
-  std::unordered_map<u64, u32> cp_async_arrivals_;     // by operation: the copies that it speaks of
-  std::vector<Knowledge> grids_;                       // what was known when each had completed
+  std::map<std::pair<int, u64>, u32> dynamic_agents_;    // by kind, and owner with offset
+  std::unordered_map<u64, MbarrierState> mbarriers_;     // by CTA << 32 | offset
+  std::unordered_map<u64, BarrierState> barriers_;       // named ones, and clusters'
+  std::unordered_map<u64, std::vector<Release>> flags_;  // by address
+  std::unordered_map<u64, ChangedMap> changed_maps_;     // by address
+  std::unordered_map<u64, u32> cp_async_arrivals_;  // by operation: the copies that it speaks of
+  std::vector<Knowledge> grids_;                    // what was known when each had completed
   std::vector<std::vector<Granule>> shared_;
   SparseShadow global_;
   std::vector<const void*> sites_;

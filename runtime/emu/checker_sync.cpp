@@ -95,6 +95,32 @@ void Checker::check_mbarrier(const Event& event, bool asynchronous) {
                   "\n  at " + source_line(event.site));
 }
 
+void Checker::arrive(const Event& event, MbarrierState& barrier) {
+  if (const auto copies = cp_async_arrivals_.find(event.operation);
+      event.operation != 0 && copies != cp_async_arrivals_.end()) {
+    // It speaks for the copies, not for what the thread has done besides.
+    const u32 unit = agent(Agent::Kind::cp_async, event.thread);
+    Knowledge& near = barrier.arriving.near;
+    near.seen = near.seen.with(unit, copies->second);
+    near.order = near.order.with(unit, copies->second);
+    return;
+  }
+  check_mbarrier(event, false);
+  ThreadState& thread = threads_[index(event.thread)];
+  if (thread.place.cta == event.cta) {
+    publish(event.thread, barrier.arriving.near);
+    return;
+  }
+  // A release at CTA scope says nothing to another CTA but that it has been executed.
+  const u32 self = static_cast<u32>(event.thread);
+  barrier.arriving.executed =
+      Clock::join(barrier.arriving.executed, thread.knows.order.with(self, thread.tick));
+  if (event.scope != ptx::Scope::cta)
+    publish(event.thread, barrier.arriving.far);
+  else
+    ++thread.tick;
+}
+
 void Checker::mbarrier_event(const Event& event) {
   if (event.kind == EventKind::mbarrier_init) {
     MbarrierState& barrier = mbarriers_[key_of(event.cta, event.offset)];
@@ -106,43 +132,30 @@ void Checker::mbarrier_event(const Event& event) {
   MbarrierState* barrier = find(event.cta, event.offset);
   if (barrier == nullptr) return;
   switch (event.kind) {
-    case EventKind::mbarrier_arrive: {
-      if (const auto copies = cp_async_arrivals_.find(event.operation);
-          event.operation != 0 && copies != cp_async_arrivals_.end()) {
-        // It speaks for the copies, not for what the thread has done besides.
-        const u32 unit = agent(Agent::Kind::cp_async, event.thread);
-        barrier->arriving.seen = barrier->arriving.seen.with(unit, copies->second);
-        barrier->arriving.order = barrier->arriving.order.with(unit, copies->second);
-        break;
-      }
-      check_mbarrier(event, false);
-      ThreadState& thread = threads_[index(event.thread)];
-      if (thread.place.cta == event.cta) {
-        publish(event.thread, barrier->arriving);
-      } else {
-        // A release at CTA scope says nothing to another CTA but that it has been executed.
-        const u32 self = static_cast<u32>(event.thread);
-        barrier->arriving_far =
-            Clock::join(barrier->arriving_far, thread.knows.order.with(self, thread.tick));
-        ++thread.tick;
-      }
+    case EventKind::mbarrier_inval:
+      mbarriers_.erase(key_of(event.cta, event.offset));
       break;
-    }
+    case EventKind::mbarrier_expect:
+      check_mbarrier(event, false);
+      break;
+    case EventKind::mbarrier_arrive:
+      arrive(event, *barrier);
+      break;
     case EventKind::mbarrier_complete: {
       const u32 tick = static_cast<u32>(event.detail) + 1;
-      Knowledge& done = barrier->arriving;
-      barrier->completed = {done.seen.with(barrier->loads, tick), done.async,
-                            done.order.with(barrier->loads, tick)};
-      barrier->completed_far = barrier->arriving_far;
+      MbarrierState::Phase& done = barrier->completed;
+      done = std::move(barrier->arriving);
       barrier->arriving = {};
-      barrier->arriving_far = {};
+      done.near.seen = done.near.seen.with(barrier->loads, tick);
+      done.near.order = done.near.order.with(barrier->loads, tick);
       break;
     }
     case EventKind::mbarrier_observe:
       check_mbarrier(event, false);
       // A wait for the phase before the first returns at once and has seen nothing.
-      acquire(event.thread, barrier->completed);
-      acquire_order(event.thread, barrier->completed_far);
+      acquire(event.thread, barrier->completed.near);
+      if (event.scope != ptx::Scope::cta) acquire(event.thread, barrier->completed.far);
+      acquire_order(event.thread, barrier->completed.executed);
       waited(event);
       break;
     default:
@@ -164,15 +177,18 @@ void Checker::barrier_event(const Event& event) {
       break;
     }
     case EventKind::cluster_barrier_arrive:
-      publish(event.thread, barrier.arriving);
+      if (event.order != ptx::Order::relaxed) {
+        publish(event.thread, barrier.arriving);
+      } else {  // it orders execution, and no memory
+        ThreadState& state = threads_[index(event.thread)];
+        barrier.arriving.order =
+            Clock::join(barrier.arriving.order,
+                        state.knows.order.with(static_cast<u32>(event.thread), state.tick++));
+      }
       break;
     case EventKind::named_barrier_leave:
-      acquire(event.thread, barrier.completed);
-      waited(event);
-      break;
     case EventKind::cluster_barrier_leave:
-      // Arrivals are relaxed (ptx::cluster_sync): they order execution, and no memory.
-      acquire_order(event.thread, barrier.completed.order);
+      acquire(event.thread, barrier.completed);
       waited(event);
       break;
     default:
@@ -229,6 +245,103 @@ void Checker::cp_async_event(const Event& event) {
   }
 }
 
+// ---- flags in global memory
+// -------------------------------------------------------------------------
+
+/// Is `other` one of the threads that `scope` means when `thread` says it?
+bool Checker::includes(ptx::Scope scope, int thread, int other) const {
+  const ThreadPlace &a = threads_[index(thread)].place, &b = threads_[index(other)].place;
+  switch (scope) {
+    case ptx::Scope::cta:
+      return a.cta == b.cta;
+    case ptx::Scope::cluster:
+      return a.cluster == b.cluster;
+    case ptx::Scope::gpu:
+      return a.device == b.device;
+    case ptx::Scope::sys:
+      return true;
+  }
+  return false;
+}
+
+/// PTX #memory-consistency-model-morally-strong-operations: each scope must include the other.
+void Checker::acquire(int thread, const Release& release, ptx::Scope scope) {
+  if (includes(scope, thread, release.thread) && includes(release.scope, release.thread, thread))
+    acquire(thread, release.knowledge);
+}
+
+void Checker::flag_event(const Event& event) {
+  using ptx::Order;
+  ThreadState& thread = threads_[index(event.thread)];
+  std::vector<Release>& flag = flags_[event.detail];
+  const bool strong = event.order == Order::acq_rel || event.order == Order::sc;
+  if (event.kind != EventKind::global_store) {
+    if (strong || event.order == Order::acquire) {
+      for (const Release& release : flag) acquire(event.thread, release, event.scope);
+      thread.last_wait = {event.kind, -1, 0, event.detail, event.site};
+    }
+    // What a relaxed load has seen, the thread's next fence acquires.
+    thread.seen.insert(thread.seen.end(), flag.begin(), flag.end());
+  }
+  if (event.kind == EventKind::global_load) return;
+  // A store starts anew; a read-modify-write goes on with what the flag said before.
+  if (event.kind == EventKind::global_store) flag.clear();
+  if (strong || event.order == Order::release) {
+    Release release = {event.thread, event.scope, {}};
+    publish(event.thread, release.knowledge);
+    flag.push_back(std::move(release));
+  }
+  flag.insert(flag.end(), thread.fenced.begin(), thread.fenced.end());
+}
+
+/// A fence makes the thread's relaxed stores after it releases, and the relaxed loads before it
+/// acquires.
+void Checker::fence_event(const Event& event) {
+  ThreadState& thread = threads_[index(event.thread)];
+  for (const Release& release : thread.seen) acquire(event.thread, release, event.scope);
+  thread.seen.clear();
+  Release release = {event.thread, event.scope, {}};
+  publish(event.thread, release.knowledge);
+  std::erase_if(thread.fenced, [&](const Release& old) { return old.scope <= event.scope; });
+  thread.fenced.push_back(std::move(release));
+}
+
+// ---- tensor maps that kernels change
+// ----------------------------------------------------------------
+
+/// PTX #parallel-synchronization-and-communication-instructions-tensormap-cp-fenceproxy
+void Checker::tensor_map_event(const Event& event) {
+  ThreadState& thread = threads_[index(event.thread)];
+  if (event.kind == EventKind::tensormap_release) {
+    changed_maps_[event.detail] = {event.thread, thread.tick, {}};
+    return;
+  }
+  const auto changed = changed_maps_.find(event.detail);
+  if (changed == changed_maps_.end()) return;
+  ChangedMap& map = changed->second;
+  const bool knows =
+      event.thread == map.thread || thread.knows.seen.of(static_cast<u32>(map.thread)) >= map.tick;
+  if (knows) map.acquired.emplace_back(event.thread, thread.tick);
+  ++thread.tick;
+}
+
+void Checker::check_tensor_map(const Access& access) {
+  const auto changed = changed_maps_.find(access.ranges.front().address);
+  if (changed == changed_maps_.end()) return;
+  const Knowledge& knows = threads_[index(access.thread)].knows;
+  for (const auto& [thread, tick] : changed->second.acquired)
+    if (thread == access.thread || knows.seen.of(static_cast<u32>(thread)) >= tick) return;
+  throw Error(ErrorCode::race,
+              "emulator: race: " + thread_text(access.thread) +
+                  " starts a copy by a tensor map that " + thread_text(changed->second.thread) +
+                  " has changed, with nothing to make the change visible: wanted "
+                  "fence_proxy_tensormap_acquire after an acquire of the change\n  at " +
+                  source_line(access.site));
+}
+
+// ---- grids
+// ------------------------------------------------------------------------------------------
+
 void Checker::grid_event(const Event& event) {
   if (event.kind == EventKind::grid_complete) {
     // The end of a grid makes everything that it has done visible to everybody who knows of it.
@@ -279,6 +392,8 @@ void Checker::on(const Event& event) {
       barrier_event(event);
       break;
     case EventKind::mbarrier_init:
+    case EventKind::mbarrier_inval:
+    case EventKind::mbarrier_expect:
     case EventKind::mbarrier_arrive:
     case EventKind::mbarrier_complete:
     case EventKind::mbarrier_observe:
@@ -315,6 +430,18 @@ void Checker::on(const Event& event) {
     case EventKind::cp_async_wait:
     case EventKind::cp_async_arrive:
       cp_async_event(event);
+      break;
+    case EventKind::global_load:
+    case EventKind::global_store:
+    case EventKind::global_atomic:
+      flag_event(event);
+      break;
+    case EventKind::fence:
+      fence_event(event);
+      break;
+    case EventKind::tensormap_release:
+    case EventKind::tensormap_acquire:
+      tensor_map_event(event);
       break;
     case EventKind::wgmma_commit:
     case EventKind::wgmma_wait:

@@ -90,6 +90,13 @@ void CopyEngine::touch_global(const Copy& copy, const Access& access) {
   engine_.touch(access, [&](auto&& range) { copy.for_each_global_range(range); });
 }
 
+/// The tensor map is read from now on as well, if a kernel could change it.
+void CopyEngine::touch_map(const Copy& copy, Access access) {
+  if (copy.far != Copy::Far::tensor || engine_.is_parameter(copy.map)) return;
+  access.tensor_map = true;
+  engine_.touch(access, reinterpret_cast<u64>(copy.map), sizeof(TensorMap));
+}
+
 /// What a copy does that is counted on an mbarrier of `cta`.
 Access CopyEngine::counted_on(const Copy& copy, const Cta& cta) {
   return {.by = Accessor::load,
@@ -134,6 +141,7 @@ void CopyEngine::start_load_into(Copy copy, Cta& cta, u32 barrier, const char* i
                 .operation = copy.id});
   if (engine_.is_observed()) {
     Access access = counted_on(copy, cta);
+    touch_map(copy, access);
     touch_global(copy, access);
     access.write = true;
     touch_shared(copy, cta, copy.offset, access);
@@ -159,6 +167,7 @@ void CopyEngine::start_store(Copy copy) {
                 .operation = copy.id});
   if (engine_.is_observed()) {
     Access access = {.by = Accessor::store, .thread = copy.thread->index};
+    touch_map(copy, access);
     touch_shared(copy, *copy.cta, copy.offset, access);
     access.write = true;
     access.atomic = copy.reduces;

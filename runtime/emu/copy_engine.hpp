@@ -153,6 +153,7 @@ class CopyEngine {
                         const char* instruction);
   void start(Copy&& copy);
   void touch_shared(const Copy& copy, const Cta& cta, u32 offset, Access access);
+  void touch_map(const Copy& copy, Access access);
   void touch_global(const Copy& copy, const Access& access);
   static Access counted_on(const Copy& copy, const Cta& cta);
 

@@ -158,8 +158,9 @@ void CpAsync::advance(u32 slot) {
   if (operation.kind == Kind::copy)
     land(operation);
   else
-    operation.thread->cta->mbarriers.arrive_for(*operation.thread, operation.offset, 0,
-                                                "cp_async_mbarrier_arrive_noinc", operation.id);
+    operation.thread->cta->mbarriers.arrive(operation.offset,
+                                            {.thread = operation.thread, .operation = operation.id},
+                                            "cp_async_mbarrier_arrive_noinc");
 }
 
 void CpAsync::land(const Operation& operation) {

@@ -1,5 +1,6 @@
 #include "runtime/emu/engine.hpp"
 
+#include <algorithm>
 #include <cfenv>
 #include <new>
 #include <utility>
@@ -8,6 +9,9 @@
 
 namespace kiln::emu {
 namespace {
+
+/// So many questions in a row answered no, and nothing else happened in the cluster: a deadlock.
+constexpr std::uint64_t kMostVainPolls = 1 << 20;
 
 thread_local Engine* engine_of_this_thread = nullptr;
 
@@ -56,12 +60,15 @@ void Engine::set_up(std::span<Grid> grids, std::uint64_t seed) {
   statistics_ = {};
   ready_.clear();
   operations_.clear();
+  pollers_.clear();
+  clock_ = vain_polls_ = 0;
   current_ = nullptr;
   in_kernel_ = false;
   error_ = nullptr;
   copy_engine_.reset();
   cta_count_ = thread_count_ = alive_ = 0;
   cp_async_.reset();
+  cluster_memory_.reset();
 
   std::size_t clusters = 0;
   for (Grid& grid : grids) {
@@ -145,6 +152,7 @@ void Engine::set_up_cta(Cta& cta, Cluster& cluster, int cluster_index) {
     thread.waiting = nullptr;
     thread.bulk.reset();
     thread.cp_async.reset();
+    thread.in_cluster_barrier = false;
     thread.fiber.start(top, kStackBytes, thread_main, &thread);
   }
   grid.alive += shape.threads;
@@ -222,13 +230,15 @@ void Engine::allow_next_grid() {
 
 void Engine::run_until_exit() {
   while (alive_ > 0 || !operations_.empty()) {
+    if (!pollers_.empty()) wake_pollers();
     if (!operations_.empty() && schedule_.completes_operation(ready_.size())) {
       complete_operation();
     } else if (!ready_.empty()) {
       run_thread();
-    } else {
-      report_deadlock();
+    } else if (!pass_time_to_a_deadline()) {
+      report_deadlock("no thread can run and no operation is pending");
     }
+    ++clock_;
   }
 }
 
@@ -246,6 +256,9 @@ void Engine::complete_operation() {
       break;
     case Unit::cp_async:
       cp_async_.advance(operation.slot);
+      break;
+    case Unit::cluster_memory:
+      cluster_memory_.advance(operation.slot);
       break;
   }
   Grid& grid = *operation.cta->cluster->grid;
@@ -315,13 +328,17 @@ void Engine::exit_cta(Cta& cta) {
   if (--cta.cluster->grid->not_allowing == 0) start_what_may();
 }
 
+bool Engine::is_parameter(const void* address) const {
+  const Job& job = *current_->cta->cluster->grid->job;
+  return static_cast<u64>(static_cast<const std::byte*>(address) -
+                          static_cast<const std::byte*>(job.params)) < job.params_bytes;
+}
+
 void Engine::touch(const void* address, u64 bytes, bool write, bool atomic) {
   Access access = {.write = write, .atomic = atomic, .thread = current_->index};
   u64 where = reinterpret_cast<u64>(address);
-  const Cluster& cluster = *current_->cta->cluster;
-  const Job& job = *cluster.grid->job;
-  if (where - reinterpret_cast<u64>(job.params) < job.params_bytes) return;
-  for (const Cta* cta : cluster.ctas)
+  if (is_parameter(address)) return;
+  for (const Cta* cta : current_->cta->cluster->ctas)
     if (cta->shared.contains(address, bytes)) {
       access.cta = cta->number;
       where = cta->shared.offset(address);
@@ -338,6 +355,12 @@ Cta& Engine::living_cta(int rank, const char* instruction) {
     fail(std::string(instruction) + ": CTA " + std::to_string(cta.index) +
          " of the cluster has exited");
   return cta;
+}
+
+const Cta* Engine::cta_around(const void* address) const {
+  for (const Cta* cta : current_->cta->cluster->ctas)
+    if (cta->shared.contains(address)) return cta;
+  return nullptr;
 }
 
 void Engine::suspend() { current_->fiber.suspend(); }
@@ -360,10 +383,60 @@ void Engine::wake_all(std::vector<Thread*>& threads) {
   threads.clear();
 }
 
-void Engine::interrupt_by_chance() {
-  if (!schedule_.interrupts()) return;
+void Engine::yield() {
   ready_.push_back(current_);
   suspend();
+}
+
+void Engine::interrupt_by_chance() {
+  if (schedule_.interrupts()) yield();
+}
+
+// ---- polling
+// ---------------------------------------------------------------------------------------
+
+bool Engine::block_polling(const Polling& why, std::uint64_t timeout) {
+  const std::uint64_t deadline = clock_ + std::min(timeout, ~clock_);
+  while (!why.holds()) {
+    if (clock_ >= deadline) {
+      current_->waiting = &why;
+      count_vain_poll();
+      current_->waiting = nullptr;
+      return false;
+    }
+    pollers_.push_back({current_, &why, deadline});
+    block(why);
+  }
+  return true;
+}
+
+void Engine::poll_in_vain(const Waiting& why) {
+  current_->waiting = &why;
+  count_vain_poll();
+  yield();
+  current_->waiting = nullptr;
+}
+
+void Engine::count_vain_poll() {
+  if (++vain_polls_ == kMostVainPolls)
+    report_deadlock("the last " + std::to_string(kMostVainPolls) +
+                    " questions were answered no, while nothing else happened");
+}
+
+void Engine::wake_pollers() {
+  std::erase_if(pollers_, [this](const Poller& poller) {
+    if (clock_ < poller.deadline && !poller.why->holds()) return false;
+    wake(*poller.thread);
+    return true;
+  });
+}
+
+bool Engine::pass_time_to_a_deadline() {
+  std::uint64_t first = ~std::uint64_t{0};
+  for (const Poller& poller : pollers_) first = std::min(first, poller.deadline);
+  if (first == ~std::uint64_t{0}) return false;
+  clock_ = first;
+  return true;
 }
 
 void Engine::abandon(std::exception_ptr error) {

@@ -80,6 +80,10 @@ std::string Checker::wait_text(int thread) const {
     case EventKind::cluster_barrier_leave:
       what = "the cluster's barrier";
       break;
+    case EventKind::global_load:
+    case EventKind::global_atomic:
+      what = fmt::format("the flag at {:#x}", wait.detail);
+      break;
     case EventKind::grid_dependency_wait:
       what = "the grid before it";
       break;

@@ -48,6 +48,7 @@ void tensormap_replace(Engine& engine, TensorMap* map, TensorMapField field, u32
   const u32 offset = checked_offset(engine, map, name);
   if (const auto wrong = replace_field(*map, field, ordinal, value))
     engine.fail(std::string(name) + ": " + *wrong);
+  if (engine.is_observed()) engine.touch(map, sizeof *map, /*write=*/true);
   engine.emit({.kind = EventKind::shared_write,
                .thread = engine.current()->index,
                .cta = engine.current()->cta->number,
@@ -68,6 +69,10 @@ void tensormap_cp_fenceproxy(Engine& engine, TensorMap* destination, const Tenso
     }
     const u32 offset = checked_offset(engine, first.source, kName);
     check_global(engine, first.destination, kName);
+    if (engine.is_observed()) {
+      engine.touch(first.source, sizeof *first.source, /*write=*/false);
+      engine.touch(first.destination, sizeof *first.destination, /*write=*/true);
+    }
     std::memcpy(first.destination, first.source, sizeof *first.source);
     engine.emit({.kind = EventKind::tensormap_release,
                  .thread = engine.current()->index,
