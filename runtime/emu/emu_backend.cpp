@@ -13,8 +13,8 @@ namespace kiln {
 namespace {
 
 // Kernels throw nothing and need no C++ library; every symbol must be found when they are linked.
-// Every load and store checks its alignment, as a GPU does and an x86 does not; without a runtime,
-// by a trap (fault.hpp). And it calls a hook of the kernel's own (device/ptx/emu/hooks.hpp),
+// Every load and store checks its alignment, as a GPU does and an x86 does not, and every index the
+// size of its array, which nothing on a GPU does; without a runtime, by a trap (fault.hpp). And it calls a hook of the kernel's own (device/ptx/emu/hooks.hpp),
 // without a library function in its place that would not; no sanitizer's library is wanted. -g1:
 // reports name lines of the source.
 const std::vector<std::string> kFlags = {"-g1",
@@ -22,7 +22,7 @@ const std::vector<std::string> kFlags = {"-g1",
                                          "-nodefaultlibs",
                                          "-fno-builtin",
                                          "-fno-tree-loop-distribute-patterns",
-                                         "-fsanitize=alignment",
+                                         "-fsanitize=alignment,bounds",
                                          "-fsanitize-undefined-trap-on-error",
                                          "-fno-exceptions",
                                          "-fno-rtti",

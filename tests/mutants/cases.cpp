@@ -5,11 +5,12 @@ namespace {
 
 constexpr const char* kTwoStages = "tile_m=128,tile_n=32,stages=2,store_strips=1";
 constexpr const char* kFp32 = "tile_m=128,tile_n=32,stages=2,store_strips=1";
+constexpr const char* kThreeBlocks =
+    "tile_m=64,tile_n=176,math_warpgroups=1,stages=2,store_strips=11";
 constexpr const char* kOneWarpgroup =
     "tile_m=64,tile_n=16,math_warpgroups=1,stages=2,store_strips=1";
 constexpr const char* kPlainLoad =
     "tile_m=128,tile_n=32,stages=2,store_strips=1,load=plain,store=plain";
-constexpr const char* kPlainStore = "tile_m=128,tile_n=32,stages=3,store_strips=1,store=plain";
 
 }  // namespace
 
@@ -36,7 +37,7 @@ std::vector<MutantCase> mutant_cases() {
         .k = 784,
         .config = "tile_m=256,tile_n=32,stages=3,store_strips=1,multicast=a"}},
       {{.name = "share b",
-        .m = 380,
+        .m = 400,
         .n = 96,
         .k = 528,
         .config = "tile_m=128,tile_n=48,stages=2,store_strips=1,multicast=b"}},
@@ -66,20 +67,34 @@ std::vector<MutantCase> mutant_cases() {
         .c = Addend::bf16,
         .c_is_d = true,
         .config = "tile_m=128,tile_n=48,stages=3,store_strips=3"}},
-      {{.name = "three scale blocks",
-        .m = 60,
-        .n = 536,
-        .k = 400,
-        .config = "tile_m=64,tile_n=176,math_warpgroups=1,stages=2,store_strips=11"}},
-      {{.name = "plain store", .m = 133, .n = 45, .k = 272, .config = kPlainStore}},
+      {{.name = "three scale blocks", .m = 60, .n = 536, .k = 400, .config = kThreeBlocks}},
+      // So far to the right that column % 128 and column % 127 lie on two sides of a boundary.
+      {{.name = "many columns", .m = 8, .n = 2200, .k = 144, .config = kThreeBlocks}},
+      // Two waves; C ends at a page that is not there, to the byte.
+      {{.name = "plain store",
+        .m = 328,
+        .n = 45,
+        .k = 272,
+        .c = Addend::bf16,
+        .config = "tile_m=256,tile_n=32,stages=3,store_strips=1,store=plain"}},
+      // Rows of an odd number of columns, two of which can be accessed at once.
       {{.name = "plain store of pairs",
         .m = 133,
-        .n = 46,
+        .n = 45,
         .k = 272,
         .c = Addend::fp32,
         .d = OutType::fp32,
-        .config = kPlainStore}},
-      {{.name = "plain load of words", .m = 70, .n = 24, .k = 660, .config = kPlainLoad}},
+        .c_layout = {.padding = 1},
+        .d_layout = {.padding = 1},
+        .config = "tile_m=128,tile_n=32,stages=3,store_strips=1,store=plain"}},
+      // The last row of A and of B ends at a page that is not there, to the byte.
+      {{.name = "plain load of words",
+        .m = 69,
+        .n = 25,
+        .k = 656,
+        .a = {.padding = 4},
+        .b = {.padding = 4},
+        .config = kPlainLoad}},
       {{.name = "plain load of chunks", .m = 70, .n = 24, .k = 656, .config = kPlainLoad}},
       {{.name = "wild values",
         .m = 140,
