@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "device/types.hpp"
+#include "kiln/options.hpp"
 #include "runtime/arch.hpp"
 #include "runtime/tensor_map.hpp"
 
@@ -49,9 +50,9 @@ struct LoadedKernel {
 };
 
 struct LaunchOptions {
-  void* stream = nullptr;      // CUDA stream
-  bool pdl = false;            // programmatic dependent launch
-  std::uint64_t emu_seed = 1;  // schedule of the emulator
+  void* stream = nullptr;  // CUDA stream
+  bool pdl = false;        // programmatic dependent launch
+  Emulation emulation;     // of the emulator
 };
 
 class Backend {

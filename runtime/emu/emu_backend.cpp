@@ -23,6 +23,14 @@ const std::vector<std::string> kFlags = {"-fsanitize=alignment",
                                          "-Wl,-z,defs",
                                          "-Wl,--as-needed"};
 
+emu::LaunchSettings settings_of(const Emulation& emulation) {
+  return {.seed = emulation.seed,
+          .workers = emulation.threads,
+          .check = emulation.check,
+          .policy = emulation.policy,
+          .arithmetic = emulation.arithmetic};
+}
+
 class EmuBackend final : public Backend {
  public:
   const Arch& arch() const override { return arch_; }
@@ -47,7 +55,7 @@ class EmuBackend final : public Backend {
   void launch(const LoadedKernel* kernel, int ctas, const void* params, std::size_t bytes,
               const LaunchOptions& options) override {
     emu::launch(static_cast<const emu::Kernel&>(*kernel), ctas, params, bytes,
-                {.seed = options.emu_seed});
+                settings_of(options.emulation));
   }
 
   void* allocate(std::size_t bytes) override {

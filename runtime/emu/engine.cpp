@@ -45,7 +45,7 @@ Statistics Engine::run(const Job& job, int cluster, std::uint64_t seed, Observer
 
 void Engine::set_up(const Job& job, int cluster, std::uint64_t seed) {
   job_ = &job;
-  schedule_ = Schedule(seed);
+  schedule_ = Schedule(job.policy, seed, job.shape.threads * job.shape.cluster);
   statistics_ = {};
   ready_.clear();
   operations_.clear();
@@ -99,18 +99,20 @@ void Engine::set_up_cta(Cta& cta, int cluster) {
 
 void Engine::run_until_exit() {
   while (alive_ > 0 || !operations_.empty()) {
-    if (!operations_.empty() && schedule_.completes_operation(ready_.size())) {
-      complete_operation();
-    } else if (!ready_.empty()) {
-      run_thread();
+    if (operations_.empty() && ready_.empty()) report_deadlock();
+    const Schedule::Step step = schedule_.next(
+        operations_.size(), ready_.size(),
+        [this](std::size_t pick) { return operations_[pick].unit == Unit::copy_engine; },
+        [this](std::size_t pick) { return ready_[pick]->index; });
+    if (step.completes_operation) {
+      complete_operation(step.pick);
     } else {
-      report_deadlock();
+      run_thread(step.pick);
     }
   }
 }
 
-void Engine::complete_operation() {
-  const std::size_t pick = schedule_.pick_operation(operations_.size());
+void Engine::complete_operation(std::size_t pick) {
   const Operation operation = operations_[pick];
   operations_[pick] = operations_.back();
   operations_.pop_back();
@@ -124,8 +126,7 @@ void Engine::complete_operation() {
   }
 }
 
-void Engine::run_thread() {
-  const std::size_t pick = schedule_.pick_thread(ready_.size());
+void Engine::run_thread(std::size_t pick) {
   current_ = ready_[pick];
   ready_[pick] = ready_.back();
   ready_.pop_back();

@@ -1,7 +1,7 @@
 // The emulated machine: the CTAs of one cluster, their threads as fibers, and the units that work
 // beside them. One engine belongs to one OS thread at a time; clusters are run one after another.
 //
-//   step:  an asynchronous operation completes (Schedule::completes_operation)
+//   step:  an asynchronous operation completes (Schedule::next)
 //          or a ready thread runs until it blocks, is interrupted or exits
 //   nothing ready, nothing pending, threads left: a deadlock
 //
@@ -87,6 +87,8 @@ struct Job {
   KernelShape shape;
   int ctas = 0;
   int registers = 0;  // KernelInfo::registers
+  Emulation::Policy policy = Emulation::Policy::uniform;
+  Emulation::Arithmetic arithmetic = Emulation::Arithmetic::exact;
 };
 
 class Engine {
@@ -169,8 +171,8 @@ class Engine {
   void set_up(const Job& job, int cluster, std::uint64_t seed);
   void set_up_cta(Cta& cta, int cluster);
   void run_until_exit();
-  void complete_operation();
-  void run_thread();
+  void complete_operation(std::size_t pick);
+  void run_thread(std::size_t pick);
   static void thread_main(void* thread);
   void exit_thread();
   void exit_cta(Cta& cta);
@@ -185,7 +187,7 @@ class Engine {
 
   const Job* job_ = nullptr;
   Observer* observer_ = nullptr;
-  Schedule schedule_{0};
+  Schedule schedule_;
   Statistics statistics_;
 
   std::vector<std::unique_ptr<Cta>> ctas_;  // of the cluster, by rank; more may be left from before

@@ -154,8 +154,13 @@ Statistics launch(const Kernel& kernel, int ctas, const void* params, std::size_
                   const LaunchSettings& settings) {
   check(kernel, ctas, bytes);
   const Parameters copy(params, bytes);
-  const Job job = {kernel.function, copy.data(), kernel.shape, ctas,
-                   static_cast<int>(kernel.info.registers)};
+  const Job job = {kernel.function,
+                   copy.data(),
+                   kernel.shape,
+                   ctas,
+                   static_cast<int>(kernel.info.registers),
+                   settings.policy,
+                   settings.arithmetic};
   Clusters clusters(job, settings);
   int workers = settings.workers != 0 ? settings.workers
                                       : static_cast<int>(std::thread::hardware_concurrency());

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "arith/plain_dots.hpp"
 #include "runtime/emu/engine.hpp"
 #include "runtime/emu/tensor_map.hpp"
 
@@ -255,17 +256,27 @@ void TensorCore::gather(const OperandTile& tile, int rows, u8* bytes) const {
       std::memcpy(bytes, cta_.shared.data() + (tile.chunk_address(row, chunk) - kSharedBase), 16);
 }
 
+void TensorCore::form_sums(const Multiplication& next, Accumulators& set) {
+  if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
+  const Emulation::Arithmetic arithmetic = engine_.job().arithmetic;
+  if (arithmetic == Emulation::Arithmetic::none) return;
+  u8 a[kRows * kStepBytes], b[256 * kStepBytes];
+  gather(next.a, kRows, a);
+  gather(next.b, set.n, b);
+  if (arithmetic == Emulation::Arithmetic::fast) {
+    add_plain_dots(set.matrix.data(), kRows, set.n, a, b);
+    return;
+  }
+  const E4m3Columns& columns = engine_.decoded_columns().get(next.b.start, b, set.n);
+  for (int row = 0; row < kRows; ++row)
+    mma_e4m3_row(set.matrix.data() + row * set.n, a + row * kStepBytes, columns);
+}
+
 void TensorCore::advance(u32 warpgroup) {
   Warpgroup& group = warpgroups_[warpgroup];
   const Multiplication& next = group.queue.front();
   Accumulators& set = group.accumulators[next.accumulators];
-  u8 a[kRows * kStepBytes], b[256 * kStepBytes];
-  gather(next.a, kRows, a);
-  gather(next.b, set.n, b);
-  const E4m3Columns& columns = engine_.decoded_columns().get(next.b.start, b, set.n);
-  if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
-  for (int row = 0; row < kRows; ++row)
-    mma_e4m3_row(set.matrix.data() + row * set.n, a + row * kStepBytes, columns);
+  form_sums(next, set);
   engine_.emit({.kind = EventKind::wgmma_execute,
                 .cta = cta_.rank,
                 .offset = next.a.start - kSharedBase,

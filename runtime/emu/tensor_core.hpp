@@ -127,6 +127,7 @@ class TensorCore {
   void lend(Warpgroup& group, const Multiplication& multiplication, const Warp& warp);
   std::size_t find_accumulators(Warpgroup& group, int thread, const float* d, int n);
   void check_overlap(const Warpgroup& group, int thread, const float* d, int n) const;
+  void form_sums(const Multiplication& next, Accumulators& set);
   void gather(const OperandTile& tile, int rows, u8* bytes) const;
   std::uint64_t end_of_group(const Warpgroup& group, const WarpState& warp, int pending) const;
 
