@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/emu/explore.hpp"
@@ -52,8 +53,7 @@ std::string indented(const std::string& text) {
 
 std::string policies_text(const EmuRequest& request) {
   return request.policies.size() == 1 ? fmt::format("policy {}", word_of(request.policies.front()))
-                                      : counted(static_cast<i64>(request.policies.size()), "policy")
-                                            .replace(2, 6, "policies");
+                                      : fmt::format("{} policies", request.policies.size());
 }
 
 Json json_of(const EmuFailure& failure, const std::string& sources) {
@@ -140,6 +140,8 @@ void emu_gemm(const EmuRequest& request) {
   const std::unique_ptr<Backend> checkout =
       request.sources.empty() ? nullptr : emu_backend_from(request.sources);
   Backend& emulator = checkout != nullptr ? *checkout : emu_backend();
+  std::optional<OutputFile> file;  // a place that cannot be written is found before the work
+  if (!request.json.empty()) file.emplace(request.json);
   Json json = facts_of(request, runs);
   say("runs of",
       fmt::format("{}, {}, {} from {}; arithmetic {}, checker {}", runs.text(),
@@ -160,9 +162,11 @@ void emu_gemm(const EmuRequest& request) {
     describe(found.failures[i], request.sources);
   if (request.shrink && !found.failures.empty())
     json["smallest"] = describe_shrunk(found.failures.front(), runner, request);
-  if (!request.json.empty())
-    write_whole_file(request.json,
-                     as_bytes(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+  if (file) {
+    const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+    file->write(as_bytes(text));
+    file->commit();
+  }
   if (!found.failures.empty())
     throw Error(ErrorCode::internal, fmt::format("emu: {} of {} failed", found.failures.size(),
                                                  counted(found.runs, "run")));
