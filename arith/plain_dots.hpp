@@ -1,6 +1,7 @@
 // Sums of products in plain FP32: near the tensor core's and not its bits, for the emulator's fast
 // arithmetic. A wgmma of 256 columns, decoding included, takes 19 us with AVX-512, 24 with AVX2 and
-// 38 with SSE2, where the bits take 41, 58 and 117 (one core of a Zen 5 EPYC at 3.7 GHz, g++ 12).
+// 38 with SSE2, where the bits take 41, 58 and 117 (best of 60, one core of a busy Intel Xeon with
+// AVX-512, g++ 12).
 #pragma once
 
 #include "arith/cpu_level.hpp"
