@@ -69,9 +69,10 @@ Toolchain HostCompiler::toolchain(const std::vector<std::string>& extra_flags) c
 }
 
 std::vector<std::byte> HostCompiler::compile(const std::string& source,
-                                             const std::vector<std::string>& extra_flags) const {
+                                             const std::vector<std::string>& extra_flags,
+                                             const std::vector<EmbeddedSource>& sources) const {
   const TemporaryDirectory directory(tmpdir_);
-  directory.add_embedded_sources();
+  directory.add(sources);
   write_file(directory.path() + "/kernel.cpp", source);
 
   // The source comes before the flags, which may name libraries that it needs.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/backend.hpp"
+#include "runtime/embedded_sources.hpp"
 #include "runtime/settings.hpp"
 
 namespace kiln {
@@ -26,11 +27,12 @@ class HostCompiler {
   /// Kiln's and then `extra_flags`, in order. It does not know the CPU: never pass -march=native.
   Toolchain toolchain(const std::vector<std::string>& extra_flags) const;
 
-  /// The bytes of the shared object. Embedded sources are included by name ("device/types.hpp").
+  /// The bytes of the shared object. `sources` are included by name ("device/types.hpp").
   /// The compiler runs without a shell, with a cleaned environment and a time limit, in a private
   /// directory that is removed afterwards. Throws Error{compile_failed} with the compiler's log.
-  std::vector<std::byte> compile(const std::string& source,
-                                 const std::vector<std::string>& extra_flags) const;
+  std::vector<std::byte> compile(
+      const std::string& source, const std::vector<std::string>& extra_flags,
+      const std::vector<EmbeddedSource>& sources = embedded_sources()) const;
 
   const std::string& path() const { return path_; }
   const std::string& version() const { return version_; }  // first line of --version

@@ -133,8 +133,8 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);  // follows no links
 }
 
-void TemporaryDirectory::add_embedded_sources() const {
-  for (const EmbeddedSource& source : embedded_sources()) {
+void TemporaryDirectory::add(const std::vector<EmbeddedSource>& sources) const {
+  for (const EmbeddedSource& source : sources) {
     const std::filesystem::path path = std::filesystem::path(path_) / source.name;
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);

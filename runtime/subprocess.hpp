@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/embedded_sources.hpp"
+
 namespace kiln {
 
 /// A directory of mode 0700 with a random name below `parent`, or below /tmp if that is empty or
@@ -21,8 +23,8 @@ class TemporaryDirectory {
 
   const std::string& path() const { return path_; }
 
-  /// Writes the embedded sources below the directory, under their names.
-  void add_embedded_sources() const;
+  /// Writes sources below the directory, under their names.
+  void add(const std::vector<EmbeddedSource>& sources) const;
 
  private:
   std::string path_;

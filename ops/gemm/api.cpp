@@ -123,7 +123,7 @@ void launch(Backend& backend, const GemmArgs& args, const ReadyGemm& ready,
             const Options& options) {
   const GemmParams params = params_of(backend, args, ready.plan);
   backend.launch(ready.kernel, ready.plan.ctas, &params, sizeof params,
-                 {.stream = options.stream, .pdl = options.pdl, .emu_seed = options.emu_seed});
+                 {.stream = options.stream, .pdl = options.pdl, .emulation = options.emulation});
 }
 
 }  // namespace
@@ -162,7 +162,10 @@ std::int64_t gemm_workspace_bytes(const GemmArgs& args, const Options& options) 
   return 0;
 }
 
-void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
+namespace {
+
+GemmProblem check_with_config(const GemmArgs& args, const GemmConfig& config,
+                              const Options& options) {
   const GemmProblem problem = check_gemm(args, options);
   if (const char* reason = refusal(config))
     throw Error(ErrorCode::invalid_argument,
@@ -173,9 +176,22 @@ void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Opti
       !paths_fit)
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("gemm: config {} does not fit the operands", to_string(config)));
+  return problem;
+}
+
+}  // namespace
+
+void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+             const Options& options) {
+  const GemmProblem problem = check_with_config(args, config, options);
   if (problem.m == 0 || problem.n == 0) return;
-  Backend& backend = backend_of(options.device);
   launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+}
+
+void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
+  const GemmProblem problem = check_with_config(args, config, options);
+  if (problem.m == 0 || problem.n == 0) return;
+  gemm_on(backend_of(options.device), args, config, options);
 }
 
 }  // namespace kiln

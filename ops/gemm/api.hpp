@@ -17,4 +17,8 @@ KernelShape kernel_shape(const GemmConfig& config);
 /// is refused or does not fit the operands' types and copy paths.
 void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options = {});
 
+/// The same on a backend that need not be one of options.device's.
+void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+             const Options& options = {});
+
 }  // namespace kiln

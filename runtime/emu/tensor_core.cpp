@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "arith/plain_dots.hpp"
 #include "runtime/emu/engine.hpp"
 
 namespace kiln::emu {
@@ -312,20 +313,31 @@ void TensorCore::wait(float* d, int registers, int pending) {
   }
 }
 
-void TensorCore::advance(u32 warpgroup) {
-  Warpgroup& group = warpgroups_[warpgroup];
-  const Multiplication& next = group.queue.front();
-  Accumulators& set = group.accumulators[next.accumulators];
+void TensorCore::form_sums(const Multiplication& next, Accumulators& set) {
+  if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
+  const Emulation::Arithmetic arithmetic = cta_.cluster->grid->job->arithmetic;
+  if (arithmetic == Emulation::Arithmetic::none) return;
   const WgmmaForm& form = *next.operands.form;
   u8 from_shared[kRows * kStepBytes], b[256 * kStepBytes];
   if (next.a) next.a->gather(cta_.shared.data(), from_shared);
   const u8* a = next.a ? from_shared : next.a_rows.data();
   next.b.gather(cta_.shared.data(), b);
+  const bool e4m3 = form.a == WgmmaType::e4m3 && form.b == WgmmaType::e4m3;
+  if (arithmetic == Emulation::Arithmetic::fast && e4m3) {
+    add_plain_dots(set.matrix.data(), kRows, set.n, a, b);
+    return;
+  }
   const DecodedColumns::Entry& columns =
       engine_.decoded_columns().get(form.b, next.b.start, b, form.n);
-  if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
   for (int row = 0; row < kRows; ++row)
     columns.multiply_row(form, set.matrix.data() + row * set.n, a + row * kStepBytes);
+}
+
+void TensorCore::advance(u32 warpgroup) {
+  Warpgroup& group = warpgroups_[warpgroup];
+  const Multiplication& next = group.queue.front();
+  Accumulators& set = group.accumulators[next.accumulators];
+  form_sums(next, set);
   engine_.emit({.kind = EventKind::wgmma_execute,
                 .cta = cta_.number,
                 .offset = next.a ? next.a->start - kSharedBase : 0,

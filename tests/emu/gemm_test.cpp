@@ -159,7 +159,7 @@ TEST(EmuGemm, NothingOfTheLaunchChangesABit) {
   EXPECT_EQ(run.run(kEmu, {.pdl = true}).value_or(""), "") << "pdl";
   EXPECT_EQ(run.run(kEmu, {.invariance = Invariance::none}).value_or(""), "") << "invariance none";
   for (std::uint64_t seed = 1; seed <= 30; ++seed)
-    EXPECT_EQ(run.run(kEmu, {.emu_seed = seed}).value_or(""), "") << "schedule " << seed;
+    EXPECT_EQ(run.run(kEmu, {.emulation = {.seed = seed}}).value_or(""), "") << "schedule " << seed;
 }
 
 }  // namespace
