@@ -6,16 +6,22 @@
 #include "device/types.hpp"
 
 #if defined(__CUDACC__)
+#include "device/ptx/cuda/bulk.cuh"
+#include "device/ptx/cuda/cp_async.cuh"
 #include "device/ptx/cuda/math.cuh"
 #include "device/ptx/cuda/mbarrier.cuh"
 #include "device/ptx/cuda/memory.cuh"
+#include "device/ptx/cuda/tensormap.cuh"
 #include "device/ptx/cuda/thread.cuh"
 #include "device/ptx/cuda/tma.cuh"
 #include "device/ptx/cuda/wgmma.cuh"
 #else
+#include "device/ptx/emu/bulk.hpp"
+#include "device/ptx/emu/cp_async.hpp"
 #include "device/ptx/emu/math.hpp"
 #include "device/ptx/emu/mbarrier.hpp"
 #include "device/ptx/emu/memory.hpp"
+#include "device/ptx/emu/tensormap.hpp"
 #include "device/ptx/emu/thread.hpp"
 #include "device/ptx/emu/tma.hpp"
 #include "device/ptx/emu/wgmma.hpp"

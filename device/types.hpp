@@ -28,6 +28,27 @@ struct alignas(64) TensorMap {
 };
 static_assert(sizeof(TensorMap) == 128);
 
+/// What a tensor's elements are: of tensor maps, and of reductions in memory.
+enum class Element : u8 { u8, bf16, fp32, u16, u32, s32, u64, s64, fp16, fp64 };
+
+/// What a copy does to a destination that it does not just overwrite: a = a op b, element by
+/// element.
+enum class Reduction : u8 { add, min, max, bit_and, bit_or, bit_xor };
+
+/// The pairs that exist: cp.reduce.async.bulk, PTX
+/// #data-movement-and-conversion-instructions-cp-reduce-async-bulk, by where the destination is.
+constexpr bool reduces_in_global(Reduction op, Element e) {
+  const bool wide = e == Element::u64 || e == Element::s64;
+  const bool word = e == Element::u32 || e == Element::s32;
+  const bool half = e == Element::fp16 || e == Element::bf16;
+  if (op == Reduction::add)
+    return word || half || e == Element::u64 || e == Element::fp32 || e == Element::fp64;
+  return word || wide || (half && (op == Reduction::min || op == Reduction::max));
+}
+constexpr bool reduces_in_shared(Reduction op, Element e) {
+  return e == Element::u32 || e == Element::s32 || (op == Reduction::add && e == Element::u64);
+}
+
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int align_up(int a, int b) { return ceil_div(a, b) * b; }
 constexpr int min_of(int a, int b) { return a < b ? a : b; }

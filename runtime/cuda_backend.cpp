@@ -117,6 +117,20 @@ int data_type(Element element) {
       return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     case Element::fp32:
       return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case Element::u16:
+      return CU_TENSOR_MAP_DATA_TYPE_UINT16;
+    case Element::u32:
+      return CU_TENSOR_MAP_DATA_TYPE_UINT32;
+    case Element::s32:
+      return CU_TENSOR_MAP_DATA_TYPE_INT32;
+    case Element::u64:
+      return CU_TENSOR_MAP_DATA_TYPE_UINT64;
+    case Element::s64:
+      return CU_TENSOR_MAP_DATA_TYPE_INT64;
+    case Element::fp16:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    case Element::fp64:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT64;
   }
   return CU_TENSOR_MAP_DATA_TYPE_UINT8;
 }
@@ -218,13 +232,12 @@ const LoadedKernel* CudaBackend::load(std::span<const std::byte> image, const Ke
 
 TensorMap CudaBackend::encode(const TensorMapSpec& spec) {
   const CurrentContext current = enter();
-  constexpr std::uint32_t kUnitSteps[3] = {1, 1, 1};
   TensorMap map;
   driver_.check(cuda_.cuTensorMapEncodeTiled(
                     &map, data_type(spec.element), static_cast<std::uint32_t>(spec.rank), spec.base,
-                    spec.extent.data(), spec.stride.data(), spec.box.data(), kUnitSteps,
-                    CU_TENSOR_MAP_INTERLEAVE_NONE, static_cast<int>(spec.swizzle), kL2Promotion,
-                    CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                    spec.extent.data(), spec.stride.data(), spec.box.data(),
+                    spec.element_stride.data(), static_cast<int>(spec.interleave),
+                    static_cast<int>(spec.swizzle), kL2Promotion, static_cast<int>(spec.fill)),
                 "cuTensorMapEncodeTiled");
   return map;
 }
@@ -265,6 +278,9 @@ static_assert(static_cast<int>(Swizzle::none) == CU_TENSOR_MAP_SWIZZLE_NONE &&
               static_cast<int>(Swizzle::b32) == CU_TENSOR_MAP_SWIZZLE_32B &&
               static_cast<int>(Swizzle::b64) == CU_TENSOR_MAP_SWIZZLE_64B &&
               static_cast<int>(Swizzle::b128) == CU_TENSOR_MAP_SWIZZLE_128B);
+static_assert(static_cast<int>(Interleave::none) == CU_TENSOR_MAP_INTERLEAVE_NONE);
+static_assert(static_cast<int>(Fill::zero) == CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE &&
+              static_cast<int>(Fill::nan) == CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA);
 
 /// The process's backends of one compiler kind. Found without a lock once they are there.
 class Backends {

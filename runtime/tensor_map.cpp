@@ -10,6 +10,7 @@ namespace {
 constexpr std::uint64_t kMostExtent = std::uint64_t{1} << 32;
 constexpr std::uint64_t kStrideEnd = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMostBox = 256;
+constexpr std::uint64_t kMostElementStride = 8;
 constexpr std::uint64_t kUnit = 16;  // bytes: of addresses, strides and the box's inner dimension
 
 using Broken = std::optional<std::string>;
@@ -76,11 +77,31 @@ Broken broken_inner_box(const TensorMapSpec& spec) {
   return not_a_multiple(what, bytes, span ? span : kMostBox * element);
 }
 
+Broken broken_element_stride(const TensorMapSpec& spec, int dimension) {
+  const std::uint64_t stride = spec.element_stride[dimension];
+  const Quantity what{"the element stride of dimension ", dimension};
+  // Without interleaving the copy engine does not step along the innermost dimension, and ignores
+  // what the map says of it.
+  if (dimension == 0 && stride != 1)
+    return what.text() + " is " + text(stride) + ", wanted 1: the copy engine would ignore it";
+  return outside(what, stride, kMostElementStride);
+}
+
+/// What no kernel of Kiln needs, and what is therefore not offered on either machine.
+Broken broken_mode(const TensorMapSpec& spec) {
+  if (spec.interleave != Interleave::none)
+    return std::string("the interleave is ") + (spec.interleave == Interleave::b16 ? "16" : "32") +
+           " bytes, wanted none";
+  if (spec.fill == Fill::nan && !is_float(spec.element))
+    return std::string("the fill is NaN, wanted zero: the elements are no floating-point numbers");
+  return {};
+}
+
 }  // namespace
 
 std::optional<std::string> broken_rule(const TensorMapSpec& spec) {
-  if (spec.rank < 2 || spec.rank > 3)
-    return "the rank is " + std::to_string(spec.rank) + ", wanted 2 or 3";
+  if (spec.rank < 1 || spec.rank > TensorMapSpec::kMostRank)
+    return "the rank is " + std::to_string(spec.rank) + ", wanted 1 to 5";
   if (auto rule = broken_base(spec)) return rule;
   for (int i = 0; i < spec.rank; ++i)
     if (auto rule = outside({"the extent of dimension ", i}, spec.extent[i], kMostExtent))
@@ -89,7 +110,10 @@ std::optional<std::string> broken_rule(const TensorMapSpec& spec) {
     if (auto rule = broken_stride(spec, i)) return rule;
   for (int i = 0; i < spec.rank; ++i)
     if (auto rule = outside({"the box's dimension ", i}, spec.box[i], kMostBox)) return rule;
-  return broken_inner_box(spec);
+  if (auto rule = broken_inner_box(spec)) return rule;
+  for (int i = 0; i < spec.rank; ++i)
+    if (auto rule = broken_element_stride(spec, i)) return rule;
+  return broken_mode(spec);
 }
 
 }  // namespace kiln

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/emu/engine.hpp"
+#include "runtime/emu/tensor_map_memory.hpp"
 
 namespace kiln::emu {
 namespace {
@@ -168,13 +169,18 @@ void stmatrix_x4(Engine& engine, void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
               [&engine](Warp& warp) { execute_stmatrix(engine, warp); });
 }
 
-void fence_proxy_async(Engine& engine) { emit(engine, EventKind::fence_proxy_async); }
+void fence_proxy_async(Engine& engine, AsyncFence what) {
+  engine.emit({.kind = EventKind::fence_proxy_async,
+               .thread = engine.current()->index,
+               .cta = engine.current()->cta->rank,
+               .detail = static_cast<std::uint64_t>(what)});
+}
 
 // ---- tma.hpp
 // ---------------------------------------------------------------------------------------
 
 void tma_prefetch_descriptor(Engine& engine, const TensorMap* map) {
-  engine.copy_engine().prefetch(map);
+  engine.copy_engine().prefetch_descriptor(map);
 }
 
 void tma_load(Engine& engine, const TensorMap* map, void* barrier, void* destination,
@@ -193,6 +199,33 @@ void tma_store(Engine& engine, const TensorMap* map, const void* source, const C
 
 void tma_store_commit(Engine& engine) { engine.copy_engine().commit(); }
 void tma_store_wait_read(Engine& engine, int pending) { engine.copy_engine().wait_read(pending); }
+void tma_store_wait(Engine& engine, int pending) { engine.copy_engine().wait(pending); }
+
+void tma_reduce(Engine& engine, const TensorMap* map, const void* source, const Coordinates* at,
+                Reduction op) {
+  engine.copy_engine().reduce(map, source, *at, op);
+}
+
+void tma_prefetch(Engine& engine, const TensorMap* map, const Coordinates* at) {
+  engine.copy_engine().prefetch(map, *at);
+}
+
+// ---- bulk.hpp, cp_async.hpp
+// ------------------------------------------------------------------------
+
+/// An entry that does what a method of a part does.
+template <auto kPart, auto kMethod>
+struct Method;
+template <auto kPart, class Part, class... Arguments, void (Part::*kMethod)(Arguments...)>
+struct Method<kPart, kMethod> {
+  static void call(Engine& engine, Arguments... arguments) {
+    ((engine.*kPart)().*kMethod)(arguments...);
+  }
+};
+template <auto kMethod>
+constexpr auto bulk = instruction<&Method<&Engine::copy_engine, kMethod>::call>;
+template <auto kMethod>
+constexpr auto cp_async = instruction<&Method<&Engine::cp_async, kMethod>::call>;
 
 // ---- wgmma.hpp
 // -------------------------------------------------------------------------------------
@@ -252,6 +285,24 @@ const Abi& abi() {
       .tma_store = instruction<tma_store>,
       .tma_store_commit = instruction<tma_store_commit>,
       .tma_store_wait_read = instruction<tma_store_wait_read>,
+      .tma_store_wait = instruction<tma_store_wait>,
+      .tma_reduce = instruction<tma_reduce>,
+      .tma_prefetch = instruction<tma_prefetch>,
+      .bulk_load = bulk<&CopyEngine::bulk_load>,
+      .bulk_load_multicast = bulk<&CopyEngine::bulk_load_multicast>,
+      .bulk_store = bulk<&CopyEngine::bulk_store>,
+      .bulk_reduce = bulk<&CopyEngine::bulk_reduce>,
+      .bulk_copy_to_cluster = bulk<&CopyEngine::bulk_copy_to_cluster>,
+      .bulk_reduce_to_cluster = bulk<&CopyEngine::bulk_reduce_to_cluster>,
+      .bulk_prefetch = bulk<&CopyEngine::bulk_prefetch>,
+      .cp_async = cp_async<&CpAsync::copy>,
+      .cp_async_commit = cp_async<&CpAsync::commit>,
+      .cp_async_wait_group = cp_async<&CpAsync::wait_group>,
+      .cp_async_wait_all = cp_async<&CpAsync::wait_all>,
+      .cp_async_mbarrier_arrive_noinc = cp_async<&CpAsync::arrive_noinc>,
+      .tensormap_replace = instruction<tensormap_replace>,
+      .tensormap_cp_fenceproxy = instruction<tensormap_cp_fenceproxy>,
+      .fence_proxy_tensormap_acquire = instruction<fence_proxy_tensormap_acquire>,
       .wgmma_fence = instruction<wgmma_fence>,
       .wgmma_e4m3 = instruction<wgmma_e4m3>,
       .wgmma_commit = instruction<wgmma_commit>,

@@ -2,254 +2,283 @@
 
 #include <cstring>
 #include <numeric>
-#include <string>
 
 #include "runtime/emu/engine.hpp"
+#include "runtime/emu/reduction.hpp"
 
 namespace kiln::emu {
-namespace {
-
-constexpr std::byte kPoison{0xFF};
-
-}  // namespace
 
 class CopyEngine::Wait final : public Waiting {
  public:
-  Wait(const Thread& thread, int pending) : thread_(thread), pending_(pending) {}
+  Wait(const BulkGroups::Missing& missing, int pending, const char* instruction, const char* what)
+      : missing_(missing), pending_(pending), instruction_(instruction), what_(what) {}
   std::string text() const override {
-    return "tma_store_wait_read<" + std::to_string(pending_) +
-           ">: " + std::to_string(thread_.bulk.unread_stores()) +
-           " stores have not read their sources";
+    return std::string(instruction_) + "<" + std::to_string(pending_) +
+           ">: " + std::to_string(missing_.total()) + " stores have not " + what_;
   }
 
  private:
-  const Thread& thread_;
+  const BulkGroups::Missing& missing_;
   const int pending_;
+  const char* const instruction_;
+  const char* const what_;
 };
 
-void BulkGroups::reset() {
-  unread.assign(1, 0);
+void BulkGroups::Missing::reset() {
+  stores.assign(1, 0);
   first = 0;
+}
+
+bool BulkGroups::Missing::none_but(int pending) {
+  const std::size_t closed = stores.size() - 1, kept = static_cast<std::size_t>(pending);
+  while (first < closed && stores[first] == 0) ++first;
+  return first + kept >= closed;
+}
+
+int BulkGroups::Missing::total() const { return std::accumulate(stores.begin(), stores.end(), 0); }
+
+void BulkGroups::reset() {
+  read.reset();
+  written.reset();
   open_is_empty = true;
   waits = false;
 }
 
-bool BulkGroups::all_read_but(int pending) {
-  const std::size_t closed = unread.size() - 1, kept = static_cast<std::size_t>(pending);
-  while (first < closed && unread[first] == 0) ++first;
-  return first + kept >= closed;
+void BulkGroups::commit() {
+  read.stores.push_back(0);
+  written.stores.push_back(0);
+  open_is_empty = true;
 }
-
-int BulkGroups::unread_stores() const { return std::accumulate(unread.begin(), unread.end(), 0); }
 
 void CopyEngine::reset() {
   free_slots_.clear();
-  for (std::size_t slot = operations_.size(); slot-- > 0;)
+  for (std::size_t slot = copies_.size(); slot-- > 0;)
     free_slots_.push_back(static_cast<u32>(slot));
   next_id_ = 1;
 }
 
-BoxMap CopyEngine::checked_map(const TensorMap* map, int rank, const char* instruction) const {
-  const std::string name = instruction;
-  if (reinterpret_cast<u64>(map) % alignof(TensorMap) != 0)
-    engine_.fail(name + ": the tensor map is not aligned to 64 bytes");
-  const std::optional<BoxMap> decoded = decode_box_map(*map);
-  if (!decoded) engine_.fail(name + ": the tensor map is not one that the emulator encoded");
-  if (rank != 0 && decoded->rank != static_cast<u32>(rank))
-    engine_.fail(name + ": the tensor map has " + std::to_string(decoded->rank) +
-                 " dimensions, the instruction " + std::to_string(rank));
-  return *decoded;
-}
+// ---- issue
+// -----------------------------------------------------------------------------------------
 
-u32 CopyEngine::checked_box(const BoxMap& map, const void* shared, const char* instruction) const {
-  const Cta& cta = *engine_.current()->cta;
-  const std::string name = instruction;
-  if (!cta.shared.contains(shared))
-    engine_.fail(name + ": the box is not in the shared memory of the calling CTA");
-  const u32 offset = cta.shared.offset(shared);
-  if (!cta.shared.contains(shared, map.bytes()))
-    engine_.fail(name + ": the box of " + std::to_string(map.bytes()) + " bytes at smem+" +
-                 std::to_string(offset) + " ends beyond the CTA's " +
-                 std::to_string(cta.shared.bytes()) + " bytes");
-  const u32 alignment = box_alignment(map.swizzle_span);
-  if (offset % alignment != 0)
-    engine_.fail(name + ": the box at smem+" + std::to_string(offset) + " is not aligned to " +
-                 std::to_string(alignment) + " bytes, which " +
-                 (map.swizzle_span == 0
-                      ? std::string("every copy")
-                      : "the " + std::to_string(map.swizzle_span) + "-byte swizzle") +
-                 " needs (PTX 5.5.7)");
-  return offset;
-}
-
-void CopyEngine::prefetch(const TensorMap* map) { checked_map(map, 0, "tma_prefetch_descriptor"); }
-
-void CopyEngine::load(const TensorMap* map, void* barrier, void* destination,
-                      const Coordinates& at) {
-  const char* name = at.rank == 2 ? "tma_load_2d" : "tma_load_3d";
-  const BoxMap box = checked_map(map, at.rank, name);
-  const u32 offset = checked_box(box, destination, name);
-  Cta& cta = *engine_.current()->cta;
-  const u32 barrier_offset = cta.mbarriers.offset_of(barrier, name);
-  cta.mbarriers.check(barrier_offset, name);
-  start_load(box, cta, offset, barrier_offset, at, next_id_++);
-}
-
-void CopyEngine::load_multicast(const TensorMap* map, void* barrier, void* destination,
-                                const Coordinates& at, u32 cta_mask) {
-  constexpr const char* kName = "tma_load_2d_multicast";
-  const BoxMap box = checked_map(map, at.rank, kName);
-  const u32 offset = checked_box(box, destination, kName);
-  const u32 barrier_offset = engine_.current()->cta->mbarriers.offset_of(barrier, kName);
+void CopyEngine::check_mask(u32 cta_mask, const char* instruction) const {
   if (cta_mask == 0 || cta_mask >> engine_.cluster_size() != 0)
-    engine_.fail(std::string(kName) + ": the mask " + std::to_string(cta_mask) +
+    engine_.fail(std::string(instruction) + ": the mask " + std::to_string(cta_mask) +
                  " does not name CTAs of this cluster of " +
                  std::to_string(engine_.cluster_size()));
-  for (int rank = 0; rank < engine_.cluster_size(); ++rank) {
-    if ((cta_mask >> rank & 1) == 0) continue;
-    Cta& cta = engine_.living_cta(rank, kName);
-    cta.mbarriers.check(barrier_offset, kName);
-    start_load(box, cta, offset, barrier_offset, at, next_id_++);
-  }
 }
 
-void CopyEngine::start_load(const BoxMap& map, Cta& cta, u32 offset, u32 barrier,
-                            const Coordinates& at, std::uint64_t id) {
-  const u32 slot = take_slot();
-  Operation& operation = operations_[slot];
-  operation.step = Step::land;
-  operation.map = map;
-  operation.at = at;
-  operation.cta = &cta;
-  operation.offset = offset;
-  operation.barrier = barrier;
-  operation.thread = engine_.current();
-  operation.id = id;
-  std::memset(cta.shared.data() + offset, static_cast<int>(kPoison), map.bytes());
-  ++cta.loads_under_way;
-  engine_.emit({.kind = EventKind::load_issue,
-                .thread = operation.thread->index,
-                .cta = cta.rank,
-                .offset = offset,
-                .bytes = map.bytes(),
-                .detail = barrier,
-                .operation = id});
-  engine_.start_operation(Unit::copy_engine, slot);
-}
-
-void CopyEngine::store(const TensorMap* map, const void* source, const Coordinates& at) {
-  const char* name = at.rank == 2 ? "tma_store_2d" : "tma_store_3d";
-  const BoxMap box = checked_map(map, at.rank, name);
-  const u32 offset = checked_box(box, source, name);
-  Thread& thread = *engine_.current();
-  const u32 slot = take_slot();
-  Operation& operation = operations_[slot];
-  operation.step = Step::read;
-  operation.map = box;
-  operation.at = at;
-  operation.cta = thread.cta;
-  operation.offset = offset;
-  operation.thread = &thread;
-  operation.group = thread.bulk.unread.size() - 1;
-  operation.id = next_id_++;
-  ++thread.bulk.unread.back();
-  thread.bulk.open_is_empty = false;
-  engine_.emit({.kind = EventKind::store_issue,
-                .thread = thread.index,
-                .cta = thread.cta->rank,
-                .offset = offset,
-                .bytes = box.bytes(),
-                .operation = operation.id});
-  engine_.start_operation(Unit::copy_engine, slot);
-}
-
-u32 CopyEngine::take_slot() {
+void CopyEngine::start(Copy&& copy) {
   if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<u32>(operations_.size()));
-    operations_.emplace_back();
+    free_slots_.push_back(static_cast<u32>(copies_.size()));
+    copies_.emplace_back();
   }
   const u32 slot = free_slots_.back();
   free_slots_.pop_back();
-  return slot;
+  copies_[slot] = std::move(copy);
+  engine_.start_operation(Unit::copy_engine, slot);
 }
+
+void CopyEngine::start_load(Copy copy, void* barrier, const char* instruction) {
+  Cta& cta = *engine_.current()->cta;
+  start_load_into(std::move(copy), cta, cta.mbarriers.offset_of(barrier, instruction), instruction);
+}
+
+void CopyEngine::start_loads(const Copy& copy, void* barrier, u32 cta_mask,
+                             const char* instruction) {
+  const u32 barrier_offset = engine_.current()->cta->mbarriers.offset_of(barrier, instruction);
+  check_mask(cta_mask, instruction);
+  for (int rank = 0; rank < engine_.cluster_size(); ++rank)
+    if ((cta_mask >> rank & 1) != 0)
+      start_load_into(copy, engine_.living_cta(rank, instruction), barrier_offset, instruction);
+}
+
+void CopyEngine::start_load_into(Copy copy, Cta& cta, u32 barrier, const char* instruction) {
+  cta.mbarriers.check(barrier, instruction);
+  copy.step = Copy::Step::land;
+  copy.cta = &cta;
+  copy.barrier = barrier;
+  copy.id = new_id();
+  if (copy.far == Copy::Far::tensor)
+    copy.box.poison(cta.shared.data(), copy.offset);
+  else
+    std::memset(cta.shared.data() + copy.offset, static_cast<int>(kUndefined), copy.bytes);
+  ++cta.loads_under_way;
+  engine_.emit({.kind = EventKind::load_issue,
+                .thread = copy.thread->index,
+                .cta = cta.rank,
+                .offset = copy.offset,
+                .bytes = copy.shared_bytes,
+                .detail = barrier,
+                .operation = copy.id});
+  start(std::move(copy));
+}
+
+void CopyEngine::start_store(Copy copy) {
+  BulkGroups& bulk = copy.thread->bulk;
+  copy.step = Copy::Step::read;
+  copy.cta = copy.thread->cta;
+  copy.group = bulk.read.stores.size() - 1;
+  copy.id = new_id();
+  ++bulk.read.stores.back();
+  ++bulk.written.stores.back();
+  bulk.open_is_empty = false;
+  engine_.emit({.kind = EventKind::store_issue,
+                .thread = copy.thread->index,
+                .cta = copy.cta->rank,
+                .offset = copy.offset,
+                .bytes = copy.shared_bytes,
+                .operation = copy.id});
+  start(std::move(copy));
+}
+
+// ---- groups
+// ----------------------------------------------------------------------------------------
 
 void CopyEngine::commit() {
   Thread& thread = *engine_.current();
-  thread.bulk.unread.push_back(0);
-  thread.bulk.open_is_empty = true;
+  thread.bulk.commit();
   engine_.emit({.kind = EventKind::store_commit, .thread = thread.index, .cta = thread.cta->rank});
 }
 
-void CopyEngine::wait_read(int pending) {
+void CopyEngine::wait(BulkGroups::Missing BulkGroups::*missing, int pending,
+                      const char* instruction) {
   Thread& thread = *engine_.current();
-  while (!thread.bulk.all_read_but(pending)) {
+  const bool reads = missing == &BulkGroups::read;
+  while (!(thread.bulk.*missing).none_but(pending)) {
     thread.bulk.waits = true;
-    engine_.block(Wait(thread, pending));
+    engine_.block(Wait(thread.bulk.*missing, pending, instruction,
+                       reads ? "read their sources" : "written global memory"));
   }
-  engine_.emit({.kind = EventKind::store_wait,
+  engine_.emit({.kind = reads ? EventKind::store_wait : EventKind::store_wait_written,
                 .thread = thread.index,
                 .cta = thread.cta->rank,
                 .detail = static_cast<std::uint64_t>(pending)});
 }
 
+void CopyEngine::wait_read(int pending) { wait(&BulkGroups::read, pending, "tma_store_wait_read"); }
+void CopyEngine::wait(int pending) { wait(&BulkGroups::written, pending, "tma_store_wait"); }
+
 void CopyEngine::check_exit(Thread& thread) const {
   if (!thread.bulk.open_is_empty)
     engine_.fail("exits with tma_stores that no tma_store_commit has closed into a group");
-  if (!thread.bulk.all_read_but(0))
-    engine_.fail("exits while " + std::to_string(thread.bulk.unread_stores()) +
+  if (!thread.bulk.read.none_but(0))
+    engine_.fail("exits while " + std::to_string(thread.bulk.read.total()) +
                  " of its tma_stores may still read shared memory: tma_store_wait_read is missing");
 }
 
+void CopyEngine::wake_waiter(Thread& thread) {
+  if (!thread.bulk.waits) return;
+  thread.bulk.waits = false;
+  engine_.wake(thread);
+}
+
+// ---- steps
+// -----------------------------------------------------------------------------------------
+
 void CopyEngine::advance(u32 slot) {
-  Operation& operation = operations_[slot];
-  switch (operation.step) {
-    case Step::land:
-      land(operation);
+  Copy& copy = copies_[slot];
+  switch (copy.step) {
+    case Copy::Step::land:
+      land(copy);
       free_slots_.push_back(slot);
       break;
-    case Step::read:
-      read(operation);
+    case Copy::Step::read:
+      read(copy);
       engine_.start_operation(Unit::copy_engine, slot);
       break;
-    case Step::write:
-      operation.map.write(operation.at, operation.data.data());
-      engine_.emit({.kind = EventKind::store_write,
-                    .cta = operation.cta->rank,
-                    .bytes = operation.map.bytes(),
-                    .operation = operation.id});
+    case Copy::Step::write:
+      write(copy);
       free_slots_.push_back(slot);
       break;
   }
 }
 
-void CopyEngine::land(Operation& operation) {
-  Cta& cta = *operation.cta;
-  operation.map.load(operation.at, cta.shared.data(), operation.offset);
-  --cta.loads_under_way;
-  engine_.emit({.kind = EventKind::load_land,
-                .cta = cta.rank,
-                .offset = operation.offset,
-                .bytes = operation.map.bytes(),
-                .detail = operation.barrier,
-                .operation = operation.id});
-  cta.mbarriers.land(operation.barrier, operation.map.bytes(), operation.id);
+/// A map may be read at any time until the copy is complete; here it is read last of all, so that a
+/// change that comes too early has its effect.
+void CopyEngine::reread_map(Copy& copy) const {
+  const std::optional<BoxMap> now = decode_box_map(*copy.map);
+  if (!now || !now->same_box(copy.box))
+    engine_.fail("CTA " + std::to_string(copy.thread->identity.cta) + " warp " +
+                 std::to_string(copy.thread->warp->index) + " lane " +
+                 std::to_string(copy.thread->lane) +
+                 ": the tensor map of one of its copies changed, to " +
+                 (now ? "another box" : "no tensor map") + ", before the copy was complete");
+  copy.box = *now;
 }
 
-void CopyEngine::read(Operation& operation) {
-  operation.data.resize(operation.map.bytes());
-  operation.map.read(operation.cta->shared.data(), operation.offset, operation.data.data());
-  operation.step = Step::write;
-  Thread& thread = *operation.thread;
-  --thread.bulk.unread[operation.group];
-  engine_.emit({.kind = EventKind::store_read,
-                .cta = operation.cta->rank,
-                .offset = operation.offset,
-                .bytes = operation.map.bytes(),
-                .operation = operation.id});
-  if (thread.bulk.waits) {
-    thread.bulk.waits = false;
-    engine_.wake(thread);
+void CopyEngine::land(Copy& copy) {
+  Cta& cta = *copy.cta;
+  std::byte* target = cta.shared.data() + copy.offset;
+  switch (copy.far) {
+    case Copy::Far::tensor:
+      reread_map(copy);
+      copy.box.load(copy.at, cta.shared.data(), copy.offset);
+      break;
+    case Copy::Far::global:
+      std::memcpy(target, copy.global, copy.bytes);
+      break;
+    case Copy::Far::other_cta:
+      if (copy.reduces)
+        reduce_elements(copy.op, copy.element, Subnormals::kept, target, copy.data.data(),
+                        copy.bytes);
+      else
+        std::memcpy(target, copy.data.data(), copy.bytes);
+      break;
   }
+  --cta.loads_under_way;
+  engine_.emit({.kind = copy.reduces ? EventKind::reduce_land : EventKind::load_land,
+                .cta = cta.rank,
+                .offset = copy.offset,
+                .bytes = copy.shared_bytes,
+                .detail = copy.barrier,
+                .operation = copy.id});
+  cta.mbarriers.land(copy.barrier, copy.bytes, copy.id);
+}
+
+void CopyEngine::read(Copy& copy) {
+  Cta& cta = *copy.cta;
+  copy.data.resize(copy.bytes);
+  if (copy.far == Copy::Far::tensor)
+    copy.box.read(cta.shared.data(), copy.offset, copy.data.data());
+  else
+    std::memcpy(copy.data.data(), cta.shared.data() + copy.offset, copy.bytes);
+  engine_.emit({.kind = EventKind::store_read,
+                .cta = cta.rank,
+                .offset = copy.offset,
+                .bytes = copy.shared_bytes,
+                .operation = copy.id});
+  if (copy.far == Copy::Far::other_cta) {
+    --cta.reads_under_way;
+    copy.step = Copy::Step::land;
+    copy.cta = copy.to;
+    copy.offset = copy.to_offset;
+    return;
+  }
+  copy.step = Copy::Step::write;
+  --copy.thread->bulk.read.stores[copy.group];
+  wake_waiter(*copy.thread);
+}
+
+void CopyEngine::write(Copy& copy) {
+  if (copy.far == Copy::Far::tensor) {
+    reread_map(copy);
+    if (copy.reduces)
+      copy.box.reduce(copy.at, copy.data.data(), copy.op);
+    else
+      copy.box.write(copy.at, copy.data.data());
+  } else if (copy.reduces) {
+    reduce_elements(copy.op, copy.element, Subnormals::flushed, copy.global, copy.data.data(),
+                    copy.bytes);
+  } else {
+    std::memcpy(copy.global, copy.data.data(), copy.bytes);
+  }
+  engine_.emit({.kind = EventKind::store_write,
+                .cta = copy.cta->rank,
+                .bytes = copy.bytes,
+                .detail = copy.reduces,
+                .operation = copy.id});
+  --copy.thread->bulk.written.stores[copy.group];
+  wake_waiter(*copy.thread);
 }
 
 }  // namespace kiln::emu

@@ -53,6 +53,7 @@ void Engine::set_up(const Job& job, int cluster, std::uint64_t seed) {
   in_kernel_ = false;
   error_ = nullptr;
   copy_engine_.reset();
+  cp_async_.reset();
 
   thread_count_ = alive_ = job.shape.threads * job.shape.cluster;
   cluster_barrier_.reset(thread_count_);
@@ -69,7 +70,7 @@ void Engine::set_up_cta(Cta& cta, int cluster) {
   const KernelShape& shape = job_->shape;
   cta.index = cluster * shape.cluster + cta.rank;
   cta.thread_count = cta.alive = shape.threads;
-  cta.loads_under_way = 0;
+  cta.loads_under_way = cta.reads_under_way = 0;
   cta.shared.start(static_cast<std::size_t>(shape.smem_bytes));
   cta.warps.assign(static_cast<std::size_t>(shape.threads) / 32, Warp());
   for (int i = 0; i < shape.threads / 32; ++i) {
@@ -92,6 +93,7 @@ void Engine::set_up_cta(Cta& cta, int cluster) {
     thread.state = Thread::State::ready;
     thread.waiting = nullptr;
     thread.bulk.reset();
+    thread.cp_async.reset();
     thread.fiber.start(stacks_.top(index), thread_main, &thread);
     ready_.push_back(&thread);
   }
@@ -120,6 +122,9 @@ void Engine::complete_operation() {
       break;
     case Unit::tensor_core:
       operation.cta->tensor_core.advance(operation.slot);
+      break;
+    case Unit::cp_async:
+      cp_async_.advance(operation.slot);
       break;
   }
 }
@@ -168,6 +173,9 @@ void Engine::exit_cta(Cta& cta) {
   if (cta.loads_under_way > 0)
     fail("is the last of its CTA to exit, while " + std::to_string(cta.loads_under_way) +
          " copies into the CTA's shared memory are under way");
+  if (cta.reads_under_way > 0)
+    fail("is the last of its CTA to exit, while " + std::to_string(cta.reads_under_way) +
+         " copies out of the CTA's shared memory are under way");
   cta.mbarriers.check_exit();
   if (const auto offset = cta.shared.broken_canary())
     fail("is the last of its CTA to exit, and smem" + std::string(*offset < 0 ? "" : "+") +

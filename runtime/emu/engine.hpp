@@ -21,6 +21,7 @@
 #include "runtime/backend.hpp"
 #include "runtime/emu/barrier.hpp"
 #include "runtime/emu/copy_engine.hpp"
+#include "runtime/emu/cp_async.hpp"
 #include "runtime/emu/event.hpp"
 #include "runtime/emu/fiber.hpp"
 #include "runtime/emu/mbarrier.hpp"
@@ -53,6 +54,7 @@ struct Thread {
   State state = State::ready;
   const Waiting* waiting = nullptr;
   BulkGroups bulk;
+  CpAsyncGroups cp_async;
   Fiber fiber;
 };
 
@@ -69,6 +71,7 @@ struct Cta {
   int thread_count = 0;
   int alive = 0;            // threads
   int loads_under_way = 0;  // into its shared memory
+  int reads_under_way = 0;  // of its shared memory, that no bulk group tells of
   SharedMemory shared;
   std::vector<Warp> warps;
   NamedBarriers named_barriers;
@@ -78,7 +81,7 @@ struct Cta {
 };
 
 /// Units whose operations complete on their own.
-enum class Unit : std::uint8_t { copy_engine, tensor_core };
+enum class Unit : std::uint8_t { copy_engine, tensor_core, cp_async };
 
 /// What all clusters of a launch share.
 struct Job {
@@ -91,7 +94,7 @@ struct Job {
 
 class Engine {
  public:
-  Engine() : copy_engine_(*this), cluster_barrier_(*this) {}
+  Engine() : copy_engine_(*this), cp_async_(*this), cluster_barrier_(*this) {}
 
   /// Runs one cluster to its end. Throws what went wrong; the engine can be used again.
   Statistics run(const Job& job, int cluster, std::uint64_t seed, Observer* observer);
@@ -137,6 +140,7 @@ class Engine {
   /// The CTA of this cluster, which must not have exited.
   Cta& living_cta(int rank, const char* instruction);
   CopyEngine& copy_engine() { return copy_engine_; }
+  CpAsync& cp_async() { return cp_async_; }
   ClusterBarrier& cluster_barrier() { return cluster_barrier_; }
   DecodedColumns& decoded_columns() { return decoded_columns_; }
 
@@ -200,6 +204,7 @@ class Engine {
 
   FiberStacks stacks_;
   CopyEngine copy_engine_;
+  CpAsync cp_async_;
   ClusterBarrier cluster_barrier_;
   DecodedColumns decoded_columns_;
 };

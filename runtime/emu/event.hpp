@@ -21,21 +21,36 @@ enum class EventKind : std::uint8_t {
   cluster_barrier_leave,
 
   mbarrier_init,      // detail: the count
-  mbarrier_arrive,    // bytes: announced
+  mbarrier_arrive,    // bytes: announced; operation: of cp_async_arrive, if it came of one
   mbarrier_bytes,     // of a copy that has landed
   mbarrier_complete,  // detail: the phase that ended
   mbarrier_observe,   // a thread has seen phase `detail` end
   fence_mbarrier_init,
-  fence_proxy_async,
-  shared_write,  // by an instruction of the seam (stmatrix)
+  fence_proxy_async,  // detail: an AsyncFence
+  shared_write,       // by an instruction of the seam (stmatrix)
 
   load_issue,  // offset, bytes: the destination, undefined from now on
   load_land,   // the destination is written and its barrier told
   store_issue,
   store_read,   // the source has been read
-  store_write,  // global memory has been written
+  store_write,  // global memory has been written; detail: 1 if it was reduced into
   store_commit,
-  store_wait,  // a thread has seen its bulk groups read their sources; detail: groups left
+  store_wait,          // a thread has seen its bulk groups read their sources; detail: groups left
+  store_wait_written,  // the same of what they write
+
+  // A copy to another CTA is a store_issue and store_read of its source, and of its destination a
+  // load_issue and load_land of the same operation; or, of a reduction, these:
+  reduce_issue,
+  reduce_land,  // the destination is updated and its barrier told
+
+  cp_async_issue,  // offset, bytes: the destination, undefined from now on
+  cp_async_land,
+  cp_async_commit,
+  cp_async_wait,    // a thread has seen its groups complete; detail: groups left, ~0: of all copies
+  cp_async_arrive,  // offset: the barrier at which it will arrive after the thread's copies
+
+  tensormap_release,  // a warp has copied a map from shared memory to the address in `detail`
+  tensormap_acquire,  // detail: the address of the map
 
   wgmma_fence,
   wgmma_issue,    // the fourth warp has issued it

@@ -86,6 +86,11 @@ void Mbarriers::init(u32 offset, int count) {
 }
 
 void Mbarriers::arrive(u32 offset, int bytes, const char* instruction) {
+  arrive_for(*engine_.current(), offset, bytes, instruction);
+}
+
+void Mbarriers::arrive_for(const Thread& thread, u32 offset, int bytes, const char* instruction,
+                           std::uint64_t operation) {
   Barrier& barrier = find(offset, instruction);
   if (bytes < 0 || bytes > kLargestCount)
     engine_.fail(std::string(instruction) + "(" + name(offset) + "): wanted 0 to " +
@@ -97,18 +102,19 @@ void Mbarriers::arrive(u32 offset, int bytes, const char* instruction) {
                  std::to_string(barrier.bytes) + " bytes");
   // Arrivals from other CTAs are excused: they cannot look, and as long as this CTA arrives as well
   // no phase can end unseen.
-  if (barrier.seen < barrier.phase && engine_.current()->cta == &cta_)
+  if (barrier.seen < barrier.phase && thread.cta == &cta_)
     engine_.fail(std::string(instruction) + "(" + name(offset) + "): arrives in phase " +
                  std::to_string(barrier.phase) + " though no thread has seen phase " +
                  std::to_string(barrier.phase - 1) + " end (PTX 9.7.13.15.4)");
   --barrier.pending;
   barrier.bytes += bytes;
   engine_.emit({.kind = EventKind::mbarrier_arrive,
-                .thread = engine_.current()->index,
+                .thread = thread.index,
                 .cta = cta_.rank,
                 .offset = offset,
                 .bytes = static_cast<u32>(bytes),
-                .detail = barrier.phase});
+                .detail = barrier.phase,
+                .operation = operation});
   settle(offset, barrier, instruction);
 }
 

@@ -38,6 +38,9 @@ class Mbarriers {
 
   void init(u32 offset, int count);
   void arrive(u32 offset, int bytes, const char* instruction);
+  /// An arrival that a thread of this CTA has asked for earlier.
+  void arrive_for(const Thread& thread, u32 offset, int bytes, const char* instruction,
+                  std::uint64_t operation = 0);
   void wait(u32 offset, u32 parity);
 
   /// Throws if there is no sound barrier to count a copy on.

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kGuardBytes = 64 << 10;
 constexpr std::size_t kAlignment = 1024;  // what kernels are promised, and the widest swizzle needs
-constexpr std::byte kPoison{0xFF}, kCanary{0xCB};
+constexpr std::byte kCanary{0xCB};
 
 constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -42,7 +42,7 @@ void SharedMemory::start(std::size_t bytes) {
   data_ = end - round_up(bytes, kAlignment);
   bytes_ = bytes;
   std::memset(end - pages, static_cast<int>(kCanary), pages);
-  std::memset(data_, static_cast<int>(kPoison), bytes_);
+  std::memset(data_, static_cast<int>(kUndefined), bytes_);
 }
 
 std::optional<std::ptrdiff_t> SharedMemory::overrun(const void* address) const {

@@ -12,6 +12,9 @@ namespace kiln::emu {
 /// The 32-bit address at which dynamic shared memory starts: sm_90 keeps the first KiB for itself.
 inline constexpr std::uint32_t kSharedBase = 1024;
 
+/// What undefined bytes hold.
+inline constexpr std::byte kUndefined{0xFF};
+
 class SharedMemory {
  public:
   SharedMemory() = default;

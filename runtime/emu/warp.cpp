@@ -22,6 +22,8 @@ const char* to_string(Instruction instruction) {
       return "register_alloc";
     case Instruction::register_dealloc:
       return "register_dealloc";
+    case Instruction::tensormap_cp_fenceproxy:
+      return "tensormap_cp_fenceproxy";
     case Instruction::stmatrix_x4:
       return "stmatrix_x4";
     case Instruction::wgmma_fence:

@@ -25,6 +25,7 @@ enum class Instruction : std::uint8_t {
   register_alloc,
   register_dealloc,
   stmatrix_x4,
+  tensormap_cp_fenceproxy,
   wgmma_fence,
   wgmma_e4m3,
   wgmma_commit,

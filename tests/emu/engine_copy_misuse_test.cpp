@@ -48,7 +48,7 @@ TEST(EngineCopyMisuse, SwizzledBoxesAlignToTheirPeriod) {
   for (const auto& [swizzle, offset, wanted] : std::vector<std::tuple<Swizzle, int, std::string>>{
            {Swizzle::b32, 128, "256"}, {Swizzle::b64, 256, "512"}, {Swizzle::b128, 512, "1024"}}) {
     const Case c = {
-        Element::u8, swizzle, 2, {static_cast<std::uint32_t>(span_of(swizzle)), 8, 1}, {0, 0, 0}};
+        Element::u8, swizzle, 2, {static_cast<std::uint32_t>(span_of(swizzle)), 8, 1}, {}};
     Tensor tensor(Element::u8);
     std::vector<u8> out(32768);
     const Params params = {
@@ -59,10 +59,18 @@ TEST(EngineCopyMisuse, SwizzledBoxesAlignToTheirPeriod) {
   }
 }
 
-TEST(EngineCopyMisuse, BoxesNarrowerThanTheirSwizzleAreRefused) {
+TEST(EngineCopyMisuse, MapsThatBreakARuleAreRefused) {
   Tensor tensor(Element::u8);
-  const Case c = {Element::u8, Swizzle::b128, 2, {64, 8, 1}, {0, 0, 0}};
-  EXPECT_THROW(emu_backend().encode(tensor.spec(c)), Error);
+  TensorMapSpec spec = tensor.spec({Element::u8, Swizzle::b128, 2, {64, 8, 1}, {}});
+  EXPECT_NO_THROW(emu_backend().encode(spec));
+  spec.interleave = Interleave::b16;
+  try {
+    emu_backend().encode(spec);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(to_string(error.code()), std::string(to_string(ErrorCode::unsupported)));
+    EXPECT_NE(std::string(error.what()).find("the interleave is 16 bytes"), std::string::npos);
+  }
 }
 
 TEST(EngineCopyMisuse, Bytes) {

@@ -8,45 +8,60 @@
 namespace kiln::emu {
 namespace {
 
+constexpr int kFar = 2147483647;
+
+/// Where a box is put: inside, across every edge, beyond every edge.
+const std::vector<std::array<int, 5>> kPlaces = {
+    {0, 0, 0, 0, 0},         {24, 3, 1, 1, 1},    {-5, -2, -1, -1, -1}, {190, 35, 4, 2, 1},
+    {200, 0, 0, 0, 0},       {-1000, 5, 1, 0, 0}, {7, 40, 2, 1, 0},     {3, -100, 0, 0, 1},
+    {8, 8, 5, 0, 0},         {kFar, 1, 1, 0, 0},  {1, kFar, 1, 0, 0},   {-kFar - 1, 0, 0, 0, 0},
+    {0, -kFar - 1, 0, 0, 0}, {4, 2, 0, 3, 0},     {4, 2, 0, 0, -9},     {4, 2, 0, -kFar - 1, kFar}};
+
+/// Boxes of at most 32 KiB.
+constexpr std::array<std::uint32_t, 5> box_of(int rank, std::uint32_t columns) {
+  switch (rank) {
+    case 1:
+      return {columns, 1, 1, 1, 1};
+    case 2:
+      return {columns, 21, 1, 1, 1};
+    case 3:
+      return {columns, 10, 3, 1, 1};
+    case 4:
+      return {columns, 5, 3, 2, 1};
+    default:
+      return {columns, 3, 2, 2, 2};
+  }
+}
+
 std::vector<Case> cases() {
   std::vector<Case> cases;
-  const std::vector<std::array<int, 3>> places = {{0, 0, 0},
-                                                  {24, 3, 1},
-                                                  {-5, -2, -1},
-                                                  {190, 35, 4},
-                                                  {200, 0, 0},
-                                                  {-1000, 5, 1},
-                                                  {7, 40, 2},
-                                                  {3, -100, 0},
-                                                  {8, 8, 5},
-                                                  {2147483647, 1, 1},
-                                                  {1, 2147483647, 1},
-                                                  {-2147483647 - 1, 0, 0},
-                                                  {0, -2147483647 - 1, 0}};
-  for (const Element element : {Element::u8, Element::bf16, Element::fp32})
+  for (const Element element : {Element::u8, Element::bf16, Element::fp32, Element::fp64})
     for (const Swizzle swizzle : {Swizzle::none, Swizzle::b32, Swizzle::b64, Swizzle::b128})
-      for (const int rank : {2, 3})
-        for (const auto& at : places) {
+      for (int rank = 1; rank <= 5; ++rank)
+        for (std::size_t place = 0; place < kPlaces.size(); ++place) {
           const auto size = static_cast<std::uint32_t>(size_of(element));
           const auto row = static_cast<std::uint32_t>(
               swizzle == Swizzle::none ? (rank == 2 ? 48 : 160) : span_of(swizzle));
-          cases.push_back({element, swizzle, rank, {row / size, rank == 2 ? 21u : 10u, 3u}, at});
+          cases.push_back({element, swizzle, rank, box_of(rank, row / size), kPlaces[place]});
+          // The fewer kinds: every second element along dimension 1, every third along 2; NaNs.
+          if (place % 3 == 0) cases.back().element_stride = {1, 2, 3, 1, 2};
+          if (place % 2 == 0 && is_float(element)) cases.back().fill = Fill::nan;
+          // Rows of 16 bytes, narrower than any swizzle.
+          if (place % 5 == 4) cases.back().box[0] = 16 / size;
         }
   return cases;
 }
 
-TEST(EngineCopy, LoadsEveryElementToItsPlaceAndZerosOutside) {
+TEST(EngineCopy, LoadsEveryElementToItsPlaceAndTheFillOutside) {
   for (const Case& c : cases()) {
     Tensor tensor(c.element);
     std::vector<u8> out(32768);
-    Params params = {
-        emu_backend().encode(tensor.spec(c)), out.data(), c.at[0], c.at[1], c.at[2], 0};
     std::vector<u8> want(32768, 0xFF);  // what the box does not cover is as it was
-    for_each_byte(c, tensor, [&](std::size_t dense, const u8* byte) {
-      want[place(dense, c.swizzle)] = byte == nullptr ? 0 : *byte;
-      params.bytes = static_cast<int>(dense) + 1;
+    for_each_byte(c, tensor, [&](std::size_t in_box, const u8* byte, int b) {
+      const u8 fill = c.fill == Fill::zero ? 0 : b % 2 == 0 ? 0xF7 : 0x7F;
+      want[place(in_box, c.swizzle)] = byte == nullptr ? fill : *byte;
     });
-    run(load_source(c.rank), params, {.smem_bytes = kSmem});
+    run(load_source(c.rank), params_of(c, tensor, out), {.smem_bytes = kSmem});
     ASSERT_EQ(out, want) << c;
   }
 }
@@ -57,15 +72,36 @@ TEST(EngineCopy, StoresEveryElementFromItsPlaceAndNothingBeyondItsSixteenBytes) 
     std::vector<u8> in(32768);
     TestRandom random(99);
     for (auto& byte : in) byte = static_cast<u8>(random.next());
-    const Params params = {
-        emu_backend().encode(tensor.spec(c)), in.data(), c.at[0], c.at[1], c.at[2], 0};
     Tensor want(c.element);
-    const auto store = [&](std::size_t dense, u8* byte) {
-      if (byte != nullptr) *byte = in[place(dense, c.swizzle)];
+    const auto store = [&](std::size_t in_box, u8* byte, int) {
+      if (byte != nullptr) *byte = in[place(in_box, c.swizzle)];
     };
     for_each_byte(c, want, store, c.at[0] < 200 ? stored_columns(want) : 200);
-    run(store_source(c.rank), params, {.smem_bytes = kSmem});
+    run(store_source(c.rank), params_of(c, tensor, in), {.smem_bytes = kSmem});
     ASSERT_EQ(tensor.data, want.data) << c;
+  }
+}
+
+TEST(EngineCopy, RangesAreTheBytesThatCopiesTouch) {
+  for (const Case& c : cases()) {
+    if (c.element != Element::bf16) continue;
+    Tensor tensor(c.element);
+    const BoxMap map = *decode_box_map(emu_backend().encode(tensor.spec(c)));
+    const Coordinates at = {c.rank, {c.at[0], c.at[1], c.at[2], c.at[3], c.at[4]}};
+    for (const bool writes : {false, true}) {
+      std::vector<u8> want(tensor.data.size()), got(tensor.data.size());
+      const auto mark = [&](std::size_t, u8* byte, int) {
+        if (byte != nullptr) want[static_cast<std::size_t>(byte - tensor.data.data())] = 1;
+      };
+      for_each_byte(c, tensor, mark, writes && c.at[0] < 200 ? stored_columns(tensor) : 200);
+      const auto range = [&](u64 address, u32 bytes) {
+        const u64 first = address - reinterpret_cast<u64>(tensor.data.data());
+        ASSERT_LE(first + bytes, got.size()) << c;
+        for (u32 i = 0; i < bytes; ++i) ++got[first + i];
+      };
+      writes ? map.for_each_written_range(at, range) : map.for_each_global_range(at, range);
+      ASSERT_EQ(got, want) << c;
+    }
   }
 }
 

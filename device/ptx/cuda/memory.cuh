@@ -31,5 +31,9 @@ DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
 /// engine and the tensor core (after a barrier, to those that other threads start).
 /// PTX #parallel-synchronization-and-communication-instructions-membar
 DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+/// The same of global memory, and of all memory.
+/// PTX #parallel-synchronization-and-communication-instructions-membar
+DEV void fence_proxy_async_global() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
+DEV void fence_proxy_async_all() { asm volatile("fence.proxy.async;" ::: "memory"); }
 
 }  // namespace kiln::ptx

@@ -16,7 +16,7 @@
 namespace kiln::emu {
 
 /// Raised with every change of Abi, KernelInfo or Identity.
-inline constexpr u32 kAbiVersion = 1;
+inline constexpr u32 kAbiVersion = 2;
 
 /// Who a thread is. The same object for as long as the thread lives.
 struct Identity {
@@ -26,11 +26,17 @@ struct Identity {
   int cluster_rank;  // of the CTA in its cluster
 };
 
-/// A box's place in a tensor: elements, innermost first; the third is ignored in two dimensions.
+/// A box's place in a tensor: elements, innermost first; those beyond the rank are ignored.
 struct Coordinates {
   int rank;
-  int at[3];
+  int at[5];
 };
+
+/// What fence_proxy_async orders with the asynchronous proxy.
+enum class AsyncFence : int { shared_cta, global, all };
+
+/// The fields of a tensor map that tensormap.replace can change.
+enum class TensorMapField : int { global_address, global_dim, global_stride, box_dim };
 
 /// What the emulator does for a kernel. The wrappers of device/ptx/emu say what each entry means;
 /// `barrier` is always the address of an 8-byte mbarrier in the calling CTA's shared memory.
@@ -63,7 +69,7 @@ struct Abi {
   // memory.hpp
   void (*misaligned)(const void* pointer, int alignment, const char* instruction);
   void (*stmatrix_x4)(void* row, u32 r0, u32 r1, u32 r2, u32 r3);
-  void (*fence_proxy_async)();
+  void (*fence_proxy_async)(AsyncFence what);
 
   // tma.hpp
   void (*tma_prefetch_descriptor)(const TensorMap* map);
@@ -73,6 +79,34 @@ struct Abi {
   void (*tma_store)(const TensorMap* map, const void* source, const Coordinates* at);
   void (*tma_store_commit)();
   void (*tma_store_wait_read)(int pending);
+  void (*tma_store_wait)(int pending);
+  void (*tma_reduce)(const TensorMap* map, const void* source, const Coordinates* at, Reduction op);
+  void (*tma_prefetch)(const TensorMap* map, const Coordinates* at);
+
+  // bulk.hpp; sizes in bytes
+  void (*bulk_load)(const void* source, void* barrier, void* destination, int bytes);
+  void (*bulk_load_multicast)(const void* source, void* barrier, void* destination, int bytes,
+                              u32 cta_mask);
+  void (*bulk_store)(void* destination, const void* source, int bytes);
+  void (*bulk_reduce)(void* destination, const void* source, int bytes, Reduction op,
+                      Element element);
+  void (*bulk_copy_to_cluster)(const void* source, void* barrier, void* destination, int bytes,
+                               int rank);
+  void (*bulk_reduce_to_cluster)(const void* source, void* barrier, void* destination, int bytes,
+                                 int rank, Reduction op, Element element);
+  void (*bulk_prefetch)(const void* source, int bytes);
+
+  // cp_async.hpp
+  void (*cp_async)(void* destination, const void* source, int bytes, int source_bytes);
+  void (*cp_async_commit)();
+  void (*cp_async_wait_group)(int pending);
+  void (*cp_async_wait_all)();
+  void (*cp_async_mbarrier_arrive_noinc)(void* barrier);
+
+  // tensormap.hpp
+  void (*tensormap_replace)(TensorMap* map, TensorMapField field, u32 ordinal, u64 value);
+  void (*tensormap_cp_fenceproxy)(TensorMap* destination, const TensorMap* source);
+  void (*fence_proxy_tensormap_acquire)(const TensorMap* map);
 
   // wgmma.hpp
   void (*wgmma_fence)();

@@ -14,6 +14,8 @@ DEV void stmatrix_x4(void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
   emu::machine->stmatrix_x4(row, r0, r1, r2, r3);
 }
 
-DEV void fence_proxy_async() { emu::machine->fence_proxy_async(); }
+DEV void fence_proxy_async() { emu::machine->fence_proxy_async(emu::AsyncFence::shared_cta); }
+DEV void fence_proxy_async_global() { emu::machine->fence_proxy_async(emu::AsyncFence::global); }
+DEV void fence_proxy_async_all() { emu::machine->fence_proxy_async(emu::AsyncFence::all); }
 
 }  // namespace kiln::ptx

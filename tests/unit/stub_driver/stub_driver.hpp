@@ -34,8 +34,8 @@ struct StubState {
   struct {
     int type, rank, interleave, swizzle, l2_promotion, fill;
     void* base;
-    std::uint64_t extent[3], stride[2];
-    std::uint32_t box[3], element_stride[3];
+    std::uint64_t extent[5], stride[4];
+    std::uint32_t box[5], element_stride[5];
   } map = {};
 };
 
