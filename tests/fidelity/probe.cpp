@@ -87,9 +87,10 @@ std::string digest_of_inputs(const Probe& probe) {
     const TensorMapSpec& spec = launch.map.spec;
     append(bytes,
            std::array{static_cast<int>(spec.element), static_cast<int>(spec.swizzle), spec.rank});
-    for (const auto extent : spec.extent) append(bytes, u64{extent});
-    for (const auto stride : spec.stride) append(bytes, u64{stride});
-    for (const auto box : spec.box) append(bytes, u32{box});
+    for (std::size_t i = 0; i < static_cast<std::size_t>(spec.rank); ++i) {
+      append(bytes, std::array{u64{spec.extent[i]}, u64{spec.box[i]}, u64{spec.element_stride[i]}});
+      if (i > 0) append(bytes, u64{spec.stride[i - 1]});
+    }
   }
   bytes.insert(bytes.end(), probe.input.begin(), probe.input.end());
   return to_hex(sha256(std::as_bytes(std::span(bytes))));
@@ -98,7 +99,7 @@ std::string digest_of_inputs(const Probe& probe) {
 const std::vector<Probe>& all_probes() {
   static const std::vector<Probe> probes = [] {
     std::vector<Probe> all;
-    for (auto family : {scalar_probes, thread_probes, copy_probes, wgmma_e4m3_probes})
+    for (auto family : {scalar_probes, thread_probes, copy_probes, bulk_probes, wgmma_e4m3_probes})
       for (Probe& probe : family()) all.push_back(std::move(probe));
     return all;
   }();

@@ -101,6 +101,7 @@ void append(std::vector<u8>& bytes, const T& value) {
 std::vector<Probe> scalar_probes();
 std::vector<Probe> thread_probes();
 std::vector<Probe> copy_probes();
+std::vector<Probe> bulk_probes();
 std::vector<Probe> wgmma_e4m3_probes();
 
 }  // namespace kiln::test
