@@ -3,6 +3,7 @@
 //
 //   format  bits s.e.m  bias  largest  smallest > 0        infinity  NaN
 //   E4M3    1.4.3       7     448      2^-9 (subnormal)    none      S.1111.111 (0x7F, 0xFF)
+//   E5M2    1.5.2       15    57344    2^-16 (subnormal)   yes       S.11111.ff, ff not 0
 //   BF16    1.8.7       127   ~3.39e38 2^-133 (subnormal)  yes       0x7FFF is the canonical one
 //   FP16    1.5.10      15    65504    2^-24 (subnormal)   yes
 //   FP32    1.8.23      127   ~3.40e38 2^-149 (subnormal)  yes       0x7FFFFFFF is the canonical
@@ -74,6 +75,16 @@ constexpr u8 float_to_e4m3(float x) {
   return static_cast<u8>(sign | count);
 }
 
+/// Whether a code is an infinity or a NaN.
+constexpr bool is_special_e5m2(u8 code) { return (code & 0x7C) == 0x7C; }
+/// As for E4M3; value = +-significand * 2^(exponent - 2).
+constexpr int e5m2_exponent(u8 code) {
+  const int biased = code >> 2 & 31;
+  return (biased == 0 ? 1 : biased) - 15;
+}
+/// 4..7 for normal numbers, 0..3 for subnormal ones and zero.
+constexpr int e5m2_significand(u8 code) { return (code & 3) | ((code >> 2 & 31) == 0 ? 0 : 4); }
+
 constexpr float bf16_to_float(u16 bits) {
   return std::bit_cast<float>(static_cast<u32>(bits) << 16);
 }
@@ -94,6 +105,12 @@ constexpr float fp16_to_float(u16 bits) {
   const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
   return sign ? -magnitude : magnitude;
 }
+
+/// Exact: an E5M2 code is the upper half of an FP16 number.
+constexpr float e5m2_to_float(u8 code) { return fp16_to_float(static_cast<u16>(code << 8)); }
+
+/// What the tensor core sees of an FP32 number as a TF32 operand: 10 of 23 fraction bits.
+constexpr u32 cut_to_tf32(u32 bits) { return bits & ~0x1FFFU; }
 
 /// x, or the NaN that a GPU produces whatever made it. x86 keeps payloads and makes negative NaNs.
 constexpr float with_canonical_nan(float x) { return x != x ? std::bit_cast<float>(kFp32Nan) : x; }

@@ -1,88 +1,55 @@
-// The definition of one tensor-core step, in integers (tensor_core.hpp says what it computes).
-//
-//   term  = +-significand * 2^(exponent - fraction_bits)     products: 6 fraction bits, FP32: 23
-//   top   = largest exponent of the non-zero terms
-//   sum   = SUM over terms of trunc(term / 2^(top - 13))
-//   c'    = trunc of sum to its leading 14 bits, times 2^(top - 13)
+// The definition of one FP8 tensor-core step (tensor_core.hpp says what it computes).
 #include "arith/tensor_core.hpp"
 
-#include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include "arith/codecs.hpp"
-#include "arith/special_values.hpp"
+#include "arith/fused_sum.hpp"
 
 namespace kiln {
 namespace {
 
-constexpr int kFractionBits = 13;  // kept in every aligned term and in the result
+constexpr int kBits = 13;  // of a fraction, kept in every aligned term and in the result
 
-/// A term of the sum; none at all where the significand is zero.
-struct Term {
-  i64 significand;
+/// An operand: +-significand * 2^(exponent - fraction_bits), or its value where that is infinite or
+/// NaN.
+struct Operand {
+  int significand;
   int exponent;
   int fraction_bits;
-  bool negative;
+  float value;
 };
 
-Term product(u8 a, u8 b) {
-  return {e4m3_significand(a) * e4m3_significand(b), e4m3_exponent(a) + e4m3_exponent(b), 6,
-          ((a ^ b) & 0x80) != 0};
+Operand operand(Fp8 type, u8 code) {
+  if (type == Fp8::e4m3)
+    return {e4m3_significand(code), e4m3_exponent(code), 3, e4m3_to_float(code)};
+  return {e5m2_significand(code), e5m2_exponent(code), 2, e5m2_to_float(code)};
 }
-
-Term accumulator(u32 bits) {
-  const int biased = static_cast<int>(bits >> 23 & 255);
-  const i64 fraction = bits & 0x7FFFFF;
-  return {biased == 0 ? fraction : fraction | 0x800000, std::max(biased, 1) - 127, 23,
-          (bits >> 31) != 0};
-}
-
-/// The term in units of 2^(top - 13), cut toward zero.
-i64 aligned(const Term& term, int top) {
-  const int right = std::min(top - term.exponent + term.fraction_bits - kFractionBits, 63);
-  const i64 magnitude = right >= 0 ? term.significand >> right : term.significand << -right;
-  return term.negative ? -magnitude : magnitude;
-}
-
-/// sum * 2^exponent, the sum cut toward zero to a leading one and 13 fraction bits.
-float normalised(i64 sum, int exponent) {
-  if (sum == 0) return std::bit_cast<float>(kZeroSum);
-  const u64 magnitude = static_cast<u64>(sum < 0 ? -sum : sum);
-  const int excess = std::max(static_cast<int>(std::bit_width(magnitude)) - 1 - kFractionBits, 0);
-  const float kept = std::ldexp(static_cast<float>(magnitude >> excess), excess + exponent);
-  return sum < 0 ? -kept : kept;
-}
-
-float from_bits(int bits) { return std::bit_cast<float>(bits); }
 
 }  // namespace
 
-float mma_e4m3(float c, const u8* a, const u8* b) {
-  const u32 c_bits = std::bit_cast<u32>(c);
-  bool nan = (c_bits & 0x7FFFFFFF) > 0x7F800000;
+float mma_fp8(Fp8 a_type, Fp8 b_type, float c, const u8* a, const u8* b) {
+  Term terms[kMmaStepFp8 + 1];
+  SpecialSum special;
   bool all_zero = true;
-  for (int k = 0; k < kMmaStepE4m3; ++k) {
-    nan |= is_nan_e4m3(a[k]) || is_nan_e4m3(b[k]);
-    all_zero &= is_zero_e4m3(a[k]) || is_zero_e4m3(b[k]);
+  for (int k = 0; k < kMmaStepFp8; ++k) {
+    const Operand x = operand(a_type, a[k]), y = operand(b_type, b[k]);
+    special.add_product(x.value, y.value);
+    terms[k] = {i64{x.significand} * y.significand, x.exponent + y.exponent,
+                x.fraction_bits + y.fraction_bits, ((a[k] ^ b[k]) & 0x80) != 0};
+    all_zero &= terms[k].significand == 0;
   }
-  if (nan) return from_bits(kNanResult);
-  if (all_zero || (c_bits & 0x7FFFFFFF) == 0x7F800000) {
+  special.add(c);
+  if (special.any()) return special.result();
+  if (all_zero) {
     int alone;
-    accumulator_alone(alone, static_cast<int>(c_bits));
-    return from_bits(alone);
+    accumulator_alone(alone, std::bit_cast<int>(c));
+    return std::bit_cast<float>(alone);
   }
-
-  Term terms[kMmaStepE4m3 + 1];
-  for (int k = 0; k < kMmaStepE4m3; ++k) terms[k] = product(a[k], b[k]);
-  terms[kMmaStepE4m3] = accumulator(c_bits);
-
-  int top = -1000;
-  for (const Term& term : terms)
-    if (term.significand != 0) top = std::max(top, term.exponent);
-  i64 sum = 0;
-  for (const Term& term : terms) sum += aligned(term, top);
-  return normalised(sum, top - kFractionBits);
+  terms[kMmaStepFp8] = accumulator_term(c);
+  return fused_sum(terms, kMmaStepFp8 + 1, kBits, kBits);
 }
+
+float mma_e4m3(float c, const u8* a, const u8* b) { return mma_fp8(Fp8::e4m3, Fp8::e4m3, c, a, b); }
 
 }  // namespace kiln

@@ -123,7 +123,7 @@ class Tile {
   const GemmRegion at_;
   const CpuLevel level_;
   const Promote promote_;
-  E4m3Columns b_[kSteps];
+  Fp8Columns b_[kSteps];
   u8 codes_[kColumns][kBlockK];
   float b_scale_[kColumns] = {};
   float product_[kGroup][kColumns] = {};

@@ -235,10 +235,10 @@ void wgmma_fence(Engine& engine) {
               [](Warp& warp) { warp.cta->tensor_core.fence(warp); });
 }
 
-void wgmma_e4m3(Engine& engine, float* d, int n, u64 a, u64 b, int accumulate) {
-  const WgmmaOperands operands = {d, n, a, b, accumulate != 0};
-  engine.meet(Instruction::wgmma_e4m3, &operands,
-              [](Warp& warp) { warp.cta->tensor_core.issue(warp); });
+void wgmma(Engine& engine, float* d, const WgmmaForm* form, const u32* a_registers, u64 a, u64 b,
+           int accumulate) {
+  const WgmmaOperands operands = {d, form, a_registers, a, b, accumulate != 0};
+  engine.meet(Instruction::wgmma, &operands, [](Warp& warp) { warp.cta->tensor_core.issue(warp); });
 }
 
 void wgmma_commit(Engine& engine) {
@@ -304,7 +304,7 @@ const Abi& abi() {
       .tensormap_cp_fenceproxy = instruction<tensormap_cp_fenceproxy>,
       .fence_proxy_tensormap_acquire = instruction<fence_proxy_tensormap_acquire>,
       .wgmma_fence = instruction<wgmma_fence>,
-      .wgmma_e4m3 = instruction<wgmma_e4m3>,
+      .wgmma = instruction<wgmma>,
       .wgmma_commit = instruction<wgmma_commit>,
       .wgmma_wait = instruction<wgmma_wait>,
   };

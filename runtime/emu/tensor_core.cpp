@@ -5,14 +5,11 @@
 #include <cstring>
 
 #include "runtime/emu/engine.hpp"
-#include "runtime/emu/tensor_map.hpp"
 
 namespace kiln::emu {
 namespace {
 
 constexpr int kRows = 64;
-constexpr int kStepBytes = kMmaStepE4m3;  // of one row of an operand
-constexpr u32 kRowBytes = 128, kAtomBytes = 1024;
 constexpr u32 kPoison = 0xFFFFFFFF;  // a NaN
 
 /// Row and column of register `i` of thread `thread` of a warpgroup.
@@ -21,7 +18,19 @@ constexpr int row_of(int thread, int i) { return thread / 32 * 16 + thread % 32 
 constexpr int column_of(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + (i & 1); }
 
 bool same(const WgmmaOperands& x, const WgmmaOperands& y) {
-  return x.n == y.n && x.a == y.a && x.b == y.b && x.accumulate == y.accumulate;
+  return *x.form == *y.form && x.a == y.a && x.b == y.b && x.accumulate == y.accumulate;
+}
+
+const char* name_of(WgmmaType type) {
+  constexpr const char* kNames[] = {"e4m3", "e5m2", "bf16", "fp16", "tf32"};
+  return kNames[static_cast<int>(type)];
+}
+
+bool is_fp8(WgmmaType type) { return type == WgmmaType::e4m3 || type == WgmmaType::e5m2; }
+Fp8 fp8_of(WgmmaType type) { return type == WgmmaType::e4m3 ? Fp8::e4m3 : Fp8::e5m2; }
+WideType wide_of(WgmmaType type) {
+  if (type == WgmmaType::bf16) return WideType::bf16;
+  return type == WgmmaType::fp16 ? WideType::fp16 : WideType::tf32;
 }
 
 int thread_in_warpgroup(const Warp& warp, int lane) { return warp.index % 4 * 32 + lane; }
@@ -44,22 +53,35 @@ class TensorCore::Wait final : public Waiting {
   const std::uint64_t end_;
 };
 
-u32 OperandTile::chunk_address(int row, int chunk) const {
-  const u32 address = start + static_cast<u32>(row / 8) * stride +
-                      static_cast<u32>(row % 8) * kRowBytes + static_cast<u32>(chunk) * 16;
-  return swizzled_address(address, kRowBytes);
+std::string name_of(const WgmmaForm& form) {
+  std::string name = std::string("wgmma_") + name_of(form.a);
+  if (form.b != form.a) name += std::string("_") + name_of(form.b);
+  return form.a_in_registers ? name + "_rs" : name;
 }
 
-const E4m3Columns& DecodedColumns::get(u32 address, const u8* bytes, int columns) {
+const DecodedColumns::Entry& DecodedColumns::get(WgmmaType type, u32 address, const u8* bytes,
+                                                 int columns) {
   // K steps are 32 bytes apart and tiles multiples of 1024: both must tell entries apart.
-  const u32 step = address / kStepBytes % 4, tile = address / kAtomBytes * 0x9E3779B9u >> 28;
+  const u32 step = address / kStepBytes % 4, tile = address / 1024 * 0x9E3779B9u >> 28;
   Entry& entry = entries_[(step + tile * 4) % entries_.size()];
   const std::size_t size = static_cast<std::size_t>(columns) * kStepBytes;
-  if (entry.bytes.size() != size || std::memcmp(entry.bytes.data(), bytes, size) != 0) {
+  if (entry.type != type || entry.bytes.size() != size ||
+      std::memcmp(entry.bytes.data(), bytes, size) != 0) {
+    entry.type = type;
     entry.bytes.assign(bytes, bytes + size);
-    entry.columns.decode(bytes, kStepBytes, columns);
+    if (is_fp8(type))
+      entry.fp8.decode(bytes, kStepBytes, columns, fp8_of(type));
+    else
+      entry.wide.decode(wide_of(type), bytes, kStepBytes, columns);
   }
-  return entry.columns;
+  return entry;
+}
+
+void DecodedColumns::Entry::multiply_row(const WgmmaForm& form, float* c, const u8* a) const {
+  if (is_fp8(form.a))
+    mma_fp8_row(c, fp8_of(form.a), a, fp8);
+  else
+    mma_wide_row(c, a, wide);
 }
 
 void TensorCore::reset() {
@@ -77,39 +99,26 @@ void TensorCore::fence(const Warp& warp) {
       {.kind = EventKind::wgmma_fence, .thread = engine_.current()->index, .cta = cta_.rank});
 }
 
-OperandTile TensorCore::checked_tile(u64 descriptor, int rows, const char* operand) const {
-  const std::string name = std::string("wgmma_e4m3: the descriptor of ") + operand;
-  if (descriptor >> 62 != 1)
-    engine_.fail(name + " has swizzle code " + std::to_string(descriptor >> 62) +
-                 "; only 1, the 128-byte swizzle, is emulated");
-  if ((descriptor >> 49 & 7) != 0)
-    engine_.fail(name + " has base offset " + std::to_string(descriptor >> 49 & 7) +
-                 "; only 0 is emulated: align the tile to 1024 bytes");
-  const OperandTile tile = {static_cast<u32>(descriptor & 0x3FFF) << 4,
-                            static_cast<u32>(descriptor >> 32 & 0x3FFF) << 4};
-  if (tile.start % kStepBytes != 0 || tile.start % kAtomBytes >= kRowBytes)
-    engine_.fail(name + " starts at smem+" + std::to_string(tile.start - kSharedBase) +
-                 ": wanted a tile aligned to 1024 bytes, and a K step of 0, 32, 64 or 96 bytes");
-  if (tile.stride % kAtomBytes != 0 || (tile.stride == 0 && rows > 8))
-    engine_.fail(name + " has a stride of " + std::to_string(tile.stride) +
-                 " bytes between 8-row atoms, wanted a multiple of 1024");
-  const u64 end =
-      u64{tile.start} / kRowBytes * kRowBytes + u64{tile.stride} * (rows / 8 - 1) + kAtomBytes;
-  if (tile.start < kSharedBase || end > kSharedBase + cta_.shared.bytes())
-    engine_.fail(name + " covers " + std::to_string(end - tile.start) + " bytes from smem+" +
-                 std::to_string(i64{tile.start} - i64{kSharedBase}) + ", and the CTA has " +
-                 std::to_string(cta_.shared.bytes()));
+OperandTile TensorCore::checked_tile(const WgmmaForm& form, bool is_a, u64 descriptor) const {
+  const OperandTile tile(descriptor, is_a ? kRows : form.n,
+                         is_a ? form.a_mn_major : form.b_mn_major);
+  const std::string error = tile.error(cta_.shared.bytes());
+  if (!error.empty())
+    engine_.fail(name_of(form) + ": the descriptor of " + (is_a ? "A" : "B") + error);
   return tile;
 }
 
 TensorCore::Multiplication TensorCore::new_multiplication(Warpgroup& group, const Warp& warp) {
   const WgmmaOperands& operands = warp.operands_of<WgmmaOperands>(0);
-  if (operands.n % 8 != 0 || operands.n < 8 || operands.n > 256)
-    engine_.fail("wgmma_e4m3: N is a multiple of 8 up to 256, got " + std::to_string(operands.n));
-  const std::uint64_t committed = group.warps[static_cast<u32>(warp.index) % 4].committed;
-  return {operands, checked_tile(operands.a, kRows, "A"), checked_tile(operands.b, operands.n, "B"),
-          committed,
-          find_accumulators(group, thread_in_warpgroup(warp, 0), operands.d, operands.n)};
+  const WgmmaForm& form = *operands.form;
+  std::optional<OperandTile> a;
+  if (!form.a_in_registers) a = checked_tile(form, true, operands.a);
+  return {operands,
+          a,
+          checked_tile(form, false, operands.b),
+          std::vector<u8>(form.a_in_registers ? kRows * kStepBytes : 0),
+          group.warps[static_cast<u32>(warp.index) % 4].committed,
+          find_accumulators(group, thread_in_warpgroup(warp, 0), operands.d, form.n)};
 }
 
 /// The accumulators that hold the registers `d` of a thread, or a free set for them.
@@ -127,11 +136,14 @@ std::size_t TensorCore::find_accumulators(Warpgroup& group, int thread, const fl
   return free;
 }
 
-void TensorCore::check_overlap(const Warpgroup& group, int thread, const float* d, int n) const {
+void TensorCore::check_overlap(const Warpgroup& group, int thread,
+                               const WgmmaOperands& operands) const {
+  const float *d = operands.d, *end = d + operands.form->n / 2;
   for (const Accumulators& set : group.accumulators) {
     const float* lent = set.d[static_cast<std::size_t>(thread)];
-    if (lent != nullptr && lent < d + n / 2 && d < lent + set.n / 2)
-      engine_.fail("wgmma_e4m3: its accumulators overlap those of a wgmma in flight");
+    if (lent != nullptr && lent < end && d < lent + set.n / 2)
+      engine_.fail(name_of(*operands.form) +
+                   ": its accumulators overlap those of a wgmma in flight");
   }
 }
 
@@ -141,18 +153,20 @@ void TensorCore::issue(const Warp& warp) {
   const WgmmaOperands& operands = warp.operands_of<WgmmaOperands>(0);
   for (int lane = 1; lane < 32; ++lane)
     if (!same(warp.operands_of<WgmmaOperands>(lane), operands))
-      engine_.fail("wgmma_e4m3: lanes 0 and " + std::to_string(lane) +
+      engine_.fail(name_of(*operands.form) + ": lanes 0 and " + std::to_string(lane) +
                    " of a warp have different descriptors or shapes");
   if (static_cast<std::size_t>(warp.index) / 4 * 4 + 4 > cta_.warps.size())
-    engine_.fail("wgmma_e4m3: its warpgroup has fewer than four warps");
+    engine_.fail(name_of(*operands.form) + ": its warpgroup has fewer than four warps");
 
   const std::uint64_t number = state.issued++;
   if (number == group.executed + group.queue.size())
     group.queue.push_back(new_multiplication(group, warp));
   Multiplication& multiplication = group.queue[number - group.executed];
   if (!same(multiplication.operands, operands) || multiplication.group != state.committed)
-    engine_.fail("wgmma_e4m3: the warps of a warpgroup issue different instructions as number " +
+    engine_.fail(name_of(*operands.form) +
+                 ": the warps of a warpgroup issue different instructions as number " +
                  std::to_string(number) + " (descriptors, shape, accumulate or group differ)");
+  if (operands.form->a_in_registers) hold_registers(state, multiplication, number, warp);
   lend(group, multiplication, warp);
   group.accumulators[multiplication.accumulators].last_use[static_cast<u32>(warp.index) % 4] =
       number;
@@ -161,11 +175,48 @@ void TensorCore::issue(const Warp& warp) {
   engine_.emit({.kind = EventKind::wgmma_issue,
                 .thread = engine_.current()->index,
                 .cta = cta_.rank,
-                .offset = multiplication.a.start - kSharedBase,
-                .bytes = static_cast<u32>(operands.n),
+                .offset = multiplication.a ? multiplication.a->start - kSharedBase : 0,
+                .bytes = static_cast<u32>(operands.form->n),
                 .detail = multiplication.b.start - kSharedBase,
                 .operation = number});
   engine_.start_operation(Unit::tensor_core, static_cast<u32>(warp.index) / 4, &cta_);
+}
+
+/// Takes the warp's part of A out of its registers: register r of lane l has bytes 4*(l%4) on of
+/// half r/2 of the 32 bytes of row l/4 + 8*(r%2).
+/// PTX #asynchronous-warpgroup-level-matrix-register-fragment-wgmma-64n16 and its neighbours
+void TensorCore::hold_registers(WarpState& state, Multiplication& multiplication,
+                                std::uint64_t number, const Warp& warp) {
+  const WgmmaForm& form = *multiplication.operands.form;
+  if (!state.fenced)
+    engine_.fail(name_of(form) +
+                 ": no wgmma_fence since the registers of A were last ordinary registers");
+  HeldRegisters& held = state.held.emplace_back(HeldRegisters{number, form, {}, {}});
+  for (int lane = 0; lane < 32; ++lane) {
+    const std::size_t l = static_cast<std::size_t>(lane);
+    held.at[l] = warp.operands_of<WgmmaOperands>(lane).a_registers;
+    std::copy_n(held.at[l], 4, held.value[l].begin());
+    for (int r = 0; r < 4; ++r) {
+      const int row = warp.index % 4 * 16 + lane / 4 + 8 * (r % 2);
+      std::memcpy(&multiplication.a_rows[static_cast<std::size_t>(
+                      row * kStepBytes + r / 2 * (kStepBytes / 2) + lane % 4 * 4)],
+                  &held.value[l][static_cast<std::size_t>(r)], sizeof(u32));
+    }
+  }
+}
+
+/// A lane has waited for all multiplications before `end`: their A must still be in its registers.
+void TensorCore::check_registers(WarpState& state, std::uint64_t end, int lane) const {
+  const std::size_t l = static_cast<std::size_t>(lane);
+  for (HeldRegisters& held : state.held) {
+    if (held.number >= end || (held.checked >> lane & 1) != 0) continue;
+    held.checked |= 1u << lane;
+    for (std::size_t r = 0; r < 4; ++r)
+      if (held.at[l][r] != held.value[l][r])
+        engine_.fail(name_of(held.form) + ": register " + std::to_string(r) +
+                     " of A was written before wgmma_wait had seen the wgmma complete");
+  }
+  std::erase_if(state.held, [](const HeldRegisters& held) { return held.checked == ~0u; });
 }
 
 /// Moves the warp's accumulators into the tensor core, unless they are there already.
@@ -174,18 +225,19 @@ void TensorCore::lend(Warpgroup& group, const Multiplication& multiplication, co
   const bool fenced = group.warps[static_cast<u32>(warp.index) % 4].fenced;
   for (int lane = 0; lane < 32; ++lane) {
     const int thread = thread_in_warpgroup(warp, lane);
-    float* d = warp.operands_of<WgmmaOperands>(lane).d;
+    const WgmmaOperands& operands = warp.operands_of<WgmmaOperands>(lane);
+    float* d = operands.d;
     float*& lent = set.d[static_cast<std::size_t>(thread)];
     if (lent == d) continue;
     if (lent != nullptr)
-      engine_.fail("wgmma_e4m3: the warps of a warpgroup name different accumulators");
-    check_overlap(group, thread, d, set.n);
+      engine_.fail(name_of(*operands.form) +
+                   ": the warps of a warpgroup name different accumulators");
+    check_overlap(group, thread, operands);
     if (!fenced)
-      engine_.fail(
-          "wgmma_e4m3: no wgmma_fence since its accumulators were last ordinary registers");
+      engine_.fail(name_of(*operands.form) +
+                   ": no wgmma_fence since its accumulators were last ordinary registers");
     for (int i = 0; i < set.n / 2; ++i) {
-      if (multiplication.operands.accumulate)
-        set.at(row_of(thread, i), column_of(thread, i)) = d[i];
+      if (operands.accumulate) set.at(row_of(thread, i), column_of(thread, i)) = d[i];
       std::memcpy(&d[i], &kPoison, sizeof kPoison);
     }
     lent = d;
@@ -221,7 +273,7 @@ void TensorCore::begin_wait(const Warp& warp) {
 void TensorCore::wait(float* d, int registers, int pending) {
   Thread& self = *engine_.current();
   Warpgroup& group = warpgroup_of(*self.warp);
-  const WarpState& state = group.warps[static_cast<u32>(self.warp->index) % 4];
+  WarpState& state = group.warps[static_cast<u32>(self.warp->index) % 4];
   const std::uint64_t end = end_of_group(group, state, pending);
   if (group.executed < end) {
     group.waiters.push_back({&self, end});
@@ -231,6 +283,7 @@ void TensorCore::wait(float* d, int registers, int pending) {
                 .thread = self.index,
                 .cta = cta_.rank,
                 .detail = static_cast<std::uint64_t>(pending)});
+  check_registers(state, end, self.lane);
   const int thread = thread_in_warpgroup(*self.warp, self.lane);
   for (Accumulators& set : group.accumulators) {
     float*& lent = set.d[static_cast<std::size_t>(thread)];
@@ -249,26 +302,23 @@ void TensorCore::wait(float* d, int registers, int pending) {
   }
 }
 
-void TensorCore::gather(const OperandTile& tile, int rows, u8* bytes) const {
-  for (int row = 0; row < rows; ++row)
-    for (int chunk = 0; chunk < kStepBytes / 16; ++chunk, bytes += 16)
-      std::memcpy(bytes, cta_.shared.data() + (tile.chunk_address(row, chunk) - kSharedBase), 16);
-}
-
 void TensorCore::advance(u32 warpgroup) {
   Warpgroup& group = warpgroups_[warpgroup];
   const Multiplication& next = group.queue.front();
   Accumulators& set = group.accumulators[next.accumulators];
-  u8 a[kRows * kStepBytes], b[256 * kStepBytes];
-  gather(next.a, kRows, a);
-  gather(next.b, set.n, b);
-  const E4m3Columns& columns = engine_.decoded_columns().get(next.b.start, b, set.n);
+  const WgmmaForm& form = *next.operands.form;
+  u8 from_shared[kRows * kStepBytes], b[256 * kStepBytes];
+  if (next.a) next.a->gather(cta_.shared.data(), from_shared);
+  const u8* a = next.a ? from_shared : next.a_rows.data();
+  next.b.gather(cta_.shared.data(), b);
+  const DecodedColumns::Entry& columns =
+      engine_.decoded_columns().get(form.b, next.b.start, b, form.n);
   if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
   for (int row = 0; row < kRows; ++row)
-    mma_e4m3_row(set.matrix.data() + row * set.n, a + row * kStepBytes, columns);
+    columns.multiply_row(form, set.matrix.data() + row * set.n, a + row * kStepBytes);
   engine_.emit({.kind = EventKind::wgmma_execute,
                 .cta = cta_.rank,
-                .offset = next.a.start - kSharedBase,
+                .offset = next.a ? next.a->start - kSharedBase : 0,
                 .bytes = static_cast<u32>(set.n),
                 .detail = next.b.start - kSharedBase,
                 .operation = group.executed});

@@ -1,4 +1,4 @@
-// The tensor core: wgmma m64nNk32 of E4M3 operands in shared memory.
+// The tensor core: wgmma m64nN of every type, operands in shared memory, A also in registers.
 // "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 // PTX #asynchronous-warpgroup-level-matrix-instructions
 //
@@ -7,6 +7,8 @@
 //   ready, in order of issue         executed at any time: operands are read then, and not before
 //   wgmma_wait(d)                    waits for groups; hands d back if only they write it
 //
+// An A in registers is read at the issue, and must be there unchanged when the wait ends.
+//
 // The warps of a warpgroup go at their own pace, and must issue the same instructions. The operands
 // may be released by a warp that has waited itself, and by nobody else.
 #pragma once
@@ -14,11 +16,15 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "arith/tensor_core.hpp"
+#include "arith/tensor_core_wide.hpp"
+#include "device/ptx/emu/abi.hpp"
 #include "device/types.hpp"
+#include "runtime/emu/operand_tile.hpp"
 
 namespace kiln::emu {
 
@@ -29,8 +35,9 @@ struct Warp;
 
 struct WgmmaOperands {
   float* d;
-  int n;
-  u64 a, b;
+  const WgmmaForm* form;
+  const u32* a_registers;  // four, or null
+  u64 a, b;                // descriptors; a is 0 beside registers
   bool accumulate;
 };
 
@@ -38,27 +45,28 @@ struct WgmmaWaitOperands {
   int pending;
 };
 
-/// An operand in shared memory, from a descriptor: K-major rows of 128 bytes in atoms of 8 under
-/// the 128-byte swizzle.
-/// PTX #asynchronous-warpgroup-level-matrix-shared-memory-layout-matrix-descriptor
-struct OperandTile {
-  u32 start;   // address of the first row's 32 bytes, before the swizzle
-  u32 stride;  // bytes from one atom to the next
-
-  u32 chunk_address(int row, int chunk) const;
-};
+/// The name of the wrapper: "wgmma_bf16", "wgmma_e4m3_e5m2_rs".
+std::string name_of(const WgmmaForm& form);
 
 /// B decoded once for as many multiplications as read the same bytes: the two math warpgroups of a
 /// CTA, and each wave of rows. Recognised by content, so it is never stale.
 class DecodedColumns {
  public:
-  const E4m3Columns& get(u32 address, const u8* bytes, int columns);
+  class Entry {
+   public:
+    /// c += A's row times the columns, both of the types of `form`.
+    void multiply_row(const WgmmaForm& form, float* c, const u8* a) const;
+
+   private:
+    friend class DecodedColumns;
+    WgmmaType type = WgmmaType::e4m3;
+    std::vector<u8> bytes;
+    Fp8Columns fp8;
+    WideColumns wide;
+  };
+  const Entry& get(WgmmaType type, u32 address, const u8* bytes, int columns);
 
  private:
-  struct Entry {
-    std::vector<u8> bytes;
-    E4m3Columns columns;
-  };
   std::array<Entry, 16> entries_;
 };
 
@@ -96,16 +104,27 @@ class TensorCore {
     }
   };
   struct Multiplication {
-    WgmmaOperands operands;  // d is the first warp's first lane's
-    OperandTile a, b;
+    WgmmaOperands operands;  // d and a_registers are the first warp's first lane's
+    std::optional<OperandTile> a;
+    OperandTile b;
+    std::vector<u8> a_rows;  // out of registers
     std::uint64_t group;
     std::size_t accumulators;
     unsigned warps = 0;  // that have issued it
+  };
+  /// A warp's registers of A from its issue until its wait.
+  struct HeldRegisters {
+    std::uint64_t number;  // of the multiplication
+    WgmmaForm form;
+    std::array<const u32*, 32> at;
+    std::array<std::array<u32, 4>, 32> value;
+    u32 checked = 0;  // lanes that have waited
   };
   struct WarpState {
     bool fenced = false;
     std::uint64_t issued = 0;
     std::uint64_t committed = 0;  // groups
+    std::vector<HeldRegisters> held;
   };
   struct Waiter {
     Thread* thread;
@@ -122,12 +141,14 @@ class TensorCore {
   class Wait;
 
   Warpgroup& warpgroup_of(const Warp& warp);
-  OperandTile checked_tile(u64 descriptor, int rows, const char* operand) const;
+  OperandTile checked_tile(const WgmmaForm& form, bool is_a, u64 descriptor) const;
   Multiplication new_multiplication(Warpgroup& group, const Warp& warp);
+  void hold_registers(WarpState& state, Multiplication& multiplication, std::uint64_t number,
+                      const Warp& warp);
+  void check_registers(WarpState& state, std::uint64_t end, int lane) const;
   void lend(Warpgroup& group, const Multiplication& multiplication, const Warp& warp);
   std::size_t find_accumulators(Warpgroup& group, int thread, const float* d, int n);
-  void check_overlap(const Warpgroup& group, int thread, const float* d, int n) const;
-  void gather(const OperandTile& tile, int rows, u8* bytes) const;
+  void check_overlap(const Warpgroup& group, int thread, const WgmmaOperands& operands) const;
   std::uint64_t end_of_group(const Warpgroup& group, const WarpState& warp, int pending) const;
 
   Engine& engine_;

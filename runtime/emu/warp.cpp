@@ -28,8 +28,8 @@ const char* to_string(Instruction instruction) {
       return "stmatrix_x4";
     case Instruction::wgmma_fence:
       return "wgmma_fence";
-    case Instruction::wgmma_e4m3:
-      return "wgmma_e4m3";
+    case Instruction::wgmma:
+      return "wgmma";
     case Instruction::wgmma_commit:
       return "wgmma_commit";
     case Instruction::wgmma_wait:

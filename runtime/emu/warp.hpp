@@ -27,7 +27,7 @@ enum class Instruction : std::uint8_t {
   stmatrix_x4,
   tensormap_cp_fenceproxy,
   wgmma_fence,
-  wgmma_e4m3,
+  wgmma,
   wgmma_commit,
   wgmma_wait,
 };

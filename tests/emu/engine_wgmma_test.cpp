@@ -250,8 +250,11 @@ TEST(EngineWgmmaMisuse, Fences) {
 }
 
 TEST(EngineWgmmaMisuse, Descriptors) {
-  expect_wgmma_error("chain(d, a ^ (3ull << 62), b);", {"descriptor of A", "swizzle code 2"});
-  expect_wgmma_error("chain(d, a, b & ~(3ull << 62));", {"descriptor of B", "swizzle code 0"});
+  // The third K step of a tile that the descriptor says is 64 bytes wide.
+  expect_wgmma_error("chain(d, a ^ (3ull << 62), b);",
+                     {"descriptor of A", "aligned to 512", "K step of 0 or 32 bytes"});
+  expect_wgmma_error("chain(d, a, b & ~(3ull << 62));",
+                     {"descriptor of B", "leading dimension of 0"});
   expect_wgmma_error("chain(d, a | 1ull << 49, b);", {"base offset 1"});
   expect_wgmma_error("chain(d, a + 8, b);", {"smem+128", "aligned to 1024"});
   expect_wgmma_error("chain(d, a + 1, b);", {"K step of 0, 32, 64 or 96"});

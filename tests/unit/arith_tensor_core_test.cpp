@@ -180,7 +180,7 @@ TEST(TensorCore, TheOrderOfTheTermsDoesNotMatter) {
 /// Compares a row of the twin at every level, and that nothing beyond the row is touched.
 void expect_row_equal(const std::vector<float>& c, const u8* a, const std::vector<u8>& b,
                       std::ptrdiff_t stride, int columns) {
-  E4m3Columns decoded;
+  Fp8Columns decoded;
   decoded.decode(b.data(), stride, columns);
   ASSERT_EQ(decoded.columns(), columns);
   std::vector<float> expected = c;
@@ -235,7 +235,7 @@ TEST(TensorCore, TwinEqualsDefinitionAlongAChain) {
 }
 
 TEST(TensorCore, DecodingAgainForgetsTheColumnsBefore) {
-  E4m3Columns columns;
+  Fp8Columns columns;
   std::vector<u8> nan(kK * 100, 0x7F), one(kK * 100, 0x38);
   columns.decode(nan.data(), kK, 100);
   columns.decode(one.data(), kK, 70);
@@ -256,7 +256,7 @@ TEST(TensorCore, RoundingAndFlushModesDoNotMatter) {
       std::vector<float> c(80);
       for (float& x : c) x = vectors.accumulator();
       std::vector<float> expected = c;
-      E4m3Columns columns;
+      Fp8Columns columns;
       columns.decode(b.data(), kK, 80);
       mma_e4m3_row(expected.data(), a.data(), columns);
       _mm_setcsr(before | mode);

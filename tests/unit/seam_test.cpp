@@ -35,13 +35,22 @@ TEST(Seam, NoCudaBuiltinOutsideDevicePtx) {
   EXPECT_GE(files, 8);
 }
 
+/// What lies in no `detail`.
+std::string without_details(std::string text) {
+  constexpr std::string_view kEnd = "}  // namespace detail\n";
+  for (std::size_t at; (at = text.find("namespace detail {\n")) != text.npos;)
+    text.erase(at, text.find(kEnd, at) + kEnd.size() - at);
+  return text;
+}
+
 /// Functions, types and macros that a target exports.
 std::set<std::string> exported(std::string_view target) {
   std::set<std::string> names;
   for (const EmbeddedSource& source : embedded_sources()) {
     const std::size_t seam = source.text.find("namespace kiln::ptx {");
     if (!source.name.starts_with(target) || seam == source.text.npos) continue;
-    const std::string text = without_comments(source.text.substr(seam));
+    const std::string text =
+        without_comments(without_details(std::string(source.text.substr(seam))));
     // A wrapper starts at the left margin with DEV (or a type with struct/enum).
     const std::regex declaration(
         R"((?:^|\n)(?:DEV [\w:&\* ]*?[\s\*&](\w+)\(|(?:struct|enum class) (\w+)))");

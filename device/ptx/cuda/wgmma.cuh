@@ -10,6 +10,14 @@
 
 namespace kiln::ptx {
 
+/// How rows of a tile lie in shared memory, by the descriptor's code: in lines of 32, 64 or 128
+/// bytes whose 16-byte chunks are exchanged, or in 8 x 16-byte matrices without a swizzle.
+enum class WgmmaSwizzle : u32 { none = 0, bytes_128 = 1, bytes_64 = 2, bytes_32 = 3 };
+
+/// Which direction of an operand is contiguous: K, or M (of A) and N (of B). FP8 and TF32 operands
+/// are K-major.
+enum class WgmmaMajor : u32 { k, mn };
+
 /// A K-major operand tile in shared memory, rows of 128 bytes under the 128-byte swizzle, 1024-byte
 /// aligned; adding 2 to the descriptor advances 32 bytes along K. Start address >> 4 in bits 0-13,
 /// stride between 8-row atoms >> 4 in bits 32-45, swizzle mode 1 in bits 62-63; the leading
@@ -18,6 +26,27 @@ namespace kiln::ptx {
 DEV u64 wgmma_descriptor(const void* tile) {
   return static_cast<u64>((shared_address(tile) & 0x3FFFFu) >> 4) | u64{1024 >> 4} << 32 |
          u64{1} << 62;
+}
+
+/// The descriptor's part that does not depend on where the tile is: the swizzle and two distances
+/// in bytes, multiples of 16, from one atom to the next (an atom is 8 lines as wide as the
+/// swizzle).
+///
+///   K-major, swizzled     stride_bytes: 8 rows on; leading_bytes is not used
+///   K-major, none         stride_bytes: 8 rows on; leading_bytes: 16 bytes of K on
+///   MN-major, swizzled    stride_bytes: 8 k on; leading_bytes: a swizzle's width of M or N on
+///   MN-major, none        stride_bytes: 8 rows of M or N on; leading_bytes: 8 k on
+///
+/// PTX #asynchronous-warpgroup-level-canonical-layouts
+DEV constexpr u64 wgmma_layout(WgmmaSwizzle swizzle, int leading_bytes, int stride_bytes) {
+  return static_cast<u64>(swizzle) << 62 | static_cast<u64>(stride_bytes >> 4) << 32 |
+         static_cast<u64>(leading_bytes >> 4) << 16;
+}
+
+/// A tile of any layout, aligned to its atom (128 times the swizzle's chunks a line; 16 bytes
+/// without a swizzle). A K-major descriptor moves 32 bytes along K by adding 2.
+DEV u64 wgmma_descriptor(const void* tile, u64 layout) {
+  return static_cast<u64>((shared_address(tile) & 0x3FFFFu) >> 4) | layout;
 }
 
 /// wgmma.fence: orders the warpgroup's accesses to registers before the wgmmas that follow and use
@@ -76,12 +105,15 @@ DEV void wgmma_wait(float (&d)[kRegisters]) {
                  : KILN_OPERANDS_TO_##R                                                      \
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 
+/// Widths that wgmma_e4m3 leaves to wgmma_types.cuh.
+template <int kN>
+struct WgmmaOtherWidth;
+
 /// wgmma.mma_async: d = A[64 x 32] * B[kN x 32]^T (+ d if `accumulate`), E4M3 operands from shared
-/// memory, FP32 accumulators, asynchronously.
+/// memory, FP32 accumulators, asynchronously. Other widths and types: wgmma_types.cuh.
 /// PTX #asynchronous-warpgroup-level-matrix-instructions-wgmma-mma
 template <int kN>
 DEV void wgmma_e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 192);
   KILN_WGMMA_E4M3(16, 8, "8", "9", "10")
   KILN_WGMMA_E4M3(32, 16, "16", "17", "18")
   KILN_WGMMA_E4M3(48, 24, "24", "25", "26")
@@ -94,6 +126,7 @@ DEV void wgmma_e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
   KILN_WGMMA_E4M3(160, 80, "80", "81", "82")
   KILN_WGMMA_E4M3(176, 88, "88", "89", "90")
   KILN_WGMMA_E4M3(192, 96, "96", "97", "98")
+  if constexpr (kN % 16 != 0 || kN > 192) WgmmaOtherWidth<kN>::e4m3(d, a, b, accumulate);
 }
 
 #undef KILN_WGMMA_E4M3

@@ -38,6 +38,18 @@ enum class AsyncFence : int { shared_cta, global, all };
 /// The fields of a tensor map that tensormap.replace can change.
 enum class TensorMapField : int { global_address, global_dim, global_stride, box_dim };
 
+/// What a wgmma multiplies, apart from addresses: D[64 x n] += A[64 x K] * B[n x K]^T, K of 32
+/// bytes.
+enum class WgmmaType : u8 { e4m3, e5m2, bf16, fp16, tf32 };
+struct WgmmaForm {
+  int n;
+  WgmmaType a, b;
+  bool a_in_registers;
+  bool a_mn_major, b_mn_major;
+
+  bool operator==(const WgmmaForm&) const = default;
+};
+
 /// What the emulator does for a kernel. The wrappers of device/ptx/emu say what each entry means;
 /// `barrier` is always the address of an 8-byte mbarrier in the calling CTA's shared memory.
 struct Abi {
@@ -110,7 +122,8 @@ struct Abi {
 
   // wgmma.hpp
   void (*wgmma_fence)();
-  void (*wgmma_e4m3)(float* d, int n, u64 a, u64 b, int accumulate);
+  void (*wgmma)(float* d, const WgmmaForm* form, const u32* a_registers, u64 a, u64 b,
+                int accumulate);
   void (*wgmma_commit)();
   void (*wgmma_wait)(float* d, int registers, int pending);
 };

@@ -7,9 +7,22 @@
 
 namespace kiln::ptx {
 
+enum class WgmmaSwizzle : u32 { none = 0, bytes_128 = 1, bytes_64 = 2, bytes_32 = 3 };
+
+enum class WgmmaMajor : u32 { k, mn };
+
 DEV u64 wgmma_descriptor(const void* tile) {
   return static_cast<u64>((shared_address(tile) & 0x3FFFFu) >> 4) | u64{1024 >> 4} << 32 |
          u64{1} << 62;
+}
+
+DEV constexpr u64 wgmma_layout(WgmmaSwizzle swizzle, int leading_bytes, int stride_bytes) {
+  return static_cast<u64>(swizzle) << 62 | static_cast<u64>(stride_bytes >> 4) << 32 |
+         static_cast<u64>(leading_bytes >> 4) << 16;
+}
+
+DEV u64 wgmma_descriptor(const void* tile, u64 layout) {
+  return static_cast<u64>((shared_address(tile) & 0x3FFFFu) >> 4) | layout;
 }
 
 DEV void wgmma_fence() { emu::machine->wgmma_fence(); }
@@ -22,9 +35,22 @@ DEV void wgmma_wait(float (&d)[kRegisters]) {
 }
 
 template <int kN>
+struct WgmmaOtherWidth;
+
+/// Other types: device/ptx/emu/wgmma_types.hpp.
+template <int kN>
 DEV void wgmma_e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  static_assert(kN % 16 == 0 && kN >= 16 && kN <= 192);
-  emu::machine->wgmma_e4m3(d, kN, a, b, accumulate);
+  if constexpr (kN % 16 != 0 || kN > 192) {
+    WgmmaOtherWidth<kN>::e4m3(d, a, b, accumulate);
+  } else {
+    static constexpr emu::WgmmaForm kForm = {.n = kN,
+                                             .a = emu::WgmmaType::e4m3,
+                                             .b = emu::WgmmaType::e4m3,
+                                             .a_in_registers = false,
+                                             .a_mn_major = false,
+                                             .b_mn_major = false};
+    emu::machine->wgmma(d, &kForm, nullptr, a, b, accumulate);
+  }
 }
 
 }  // namespace kiln::ptx
