@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "runtime/emu/engine.hpp"
+#include "runtime/emu/global_memory.hpp"
 #include "runtime/emu/tensor_map_memory.hpp"
+#include "runtime/emu/warp_ops.hpp"
 
 namespace kiln::emu {
 namespace {
@@ -104,7 +106,23 @@ void cta_sync(Engine& engine) {
   engine.current()->cta->named_barriers.wait(operands, Instruction::cta_sync);
 }
 
-void cluster_sync(Engine& engine) { engine.cluster_barrier().sync(); }
+void cluster_sync(Engine& engine) {
+  engine.cluster_barrier().arrive(Order::relaxed, "cluster_sync");
+  engine.cluster_barrier().wait("cluster_sync");
+}
+void cluster_arrive(Engine& engine, Order order) {
+  engine.cluster_barrier().arrive(order, "cluster_arrive");
+}
+void cluster_wait(Engine& engine) { engine.cluster_barrier().wait("cluster_wait"); }
+
+void nanosleep(Engine& engine, u32 nanoseconds) {
+  engine.pass_time(nanoseconds);
+  engine.yield();
+}
+u64 read_clock(Engine& engine) {
+  engine.pass_time(1);
+  return engine.now();
+}
 
 void change_registers(Engine& engine, Instruction what, int registers) {
   const RegisterOperands operands = {registers};
@@ -123,36 +141,118 @@ void register_dealloc(Engine& engine, int registers) {
 void grid_dependency_wait(Engine& engine) { emit(engine, EventKind::grid_dependency_wait); }
 void grid_dependency_launch(Engine& engine) { emit(engine, EventKind::grid_dependency_launch); }
 
+// ---- warp.hpp
+// --------------------------------------------------------------------------------------
+
+u32 shuffle(Engine& engine, Shuffle mode, u32 value, u32 lane, int width) {
+  constexpr Instruction kInstructions[] = {Instruction::shuffle, Instruction::shuffle_up,
+                                           Instruction::shuffle_down, Instruction::shuffle_xor};
+  u32 result = 0;
+  const ShuffleOperands operands = {mode, value, lane, width, &result};
+  engine.meet(kInstructions[static_cast<int>(mode)], &operands,
+              [&engine](Warp& warp) { execute_shuffle(engine, warp); });
+  return result;
+}
+
+u32 vote(Engine& engine, Vote mode, int predicate) {
+  constexpr Instruction kInstructions[] = {Instruction::vote_ballot, Instruction::vote_any,
+                                           Instruction::vote_all};
+  u32 result = 0;
+  const VoteOperands operands = {mode, predicate != 0, &result};
+  engine.meet(kInstructions[static_cast<int>(mode)], &operands,
+              [](Warp& warp) { execute_vote(warp); });
+  return result;
+}
+
+u32 match_any(Engine& engine, u32 value) {
+  u32 result = 0;
+  const LaneOperands operands = {value, &result};
+  engine.meet(Instruction::match_any, &operands, [](Warp& warp) { execute_match_any(warp); });
+  return result;
+}
+
+u32 redux(Engine& engine, Redux op, u32 value) {
+  constexpr Instruction kInstructions[] = {Instruction::redux_add, Instruction::redux_min,
+                                           Instruction::redux_min, Instruction::redux_max,
+                                           Instruction::redux_max, Instruction::redux_and,
+                                           Instruction::redux_or,  Instruction::redux_xor};
+  u32 result = 0;
+  const ReduxOperands operands = {op, value, &result};
+  engine.meet(kInstructions[static_cast<int>(op)], &operands,
+              [&engine](Warp& warp) { execute_redux(engine, warp); });
+  return result;
+}
+
 // ---- mbarrier.hpp
 // ----------------------------------------------------------------------------------
 
+Mbarriers& own_mbarriers(Engine& engine) { return engine.current()->cta->mbarriers; }
+
+void arrive(Engine& engine, void* barrier, const Arrival& arrival, const char* name) {
+  Mbarriers& mbarriers = own_mbarriers(engine);
+  mbarriers.arrive(mbarriers.offset_of(barrier, name), arrival, name);
+}
+void arrive_cluster(Engine& engine, void* barrier, int rank, const Arrival& arrival,
+                    const char* name) {
+  const u32 offset = own_mbarriers(engine).offset_of(barrier, name);
+  engine.living_cta(rank, name).mbarriers.arrive(offset, arrival, name);
+}
+
 void mbarrier_init(Engine& engine, void* barrier, int count) {
-  Mbarriers& mbarriers = engine.current()->cta->mbarriers;
+  Mbarriers& mbarriers = own_mbarriers(engine);
   mbarriers.init(mbarriers.offset_of(barrier, "mbarrier_init"), count);
 }
 
-void fence_mbarrier_init(Engine& engine) { emit(engine, EventKind::fence_mbarrier_init); }
-
-void mbarrier_arrive(Engine& engine, void* barrier) {
-  Mbarriers& mbarriers = engine.current()->cta->mbarriers;
-  mbarriers.arrive(mbarriers.offset_of(barrier, "mbarrier_arrive"), 0, "mbarrier_arrive");
+void mbarrier_inval(Engine& engine, void* barrier) {
+  Mbarriers& mbarriers = own_mbarriers(engine);
+  mbarriers.invalidate(mbarriers.offset_of(barrier, "mbarrier_inval"));
 }
 
-void mbarrier_arrive_cluster(Engine& engine, void* barrier, int rank) {
-  constexpr const char* kName = "mbarrier_arrive_cluster";
-  const u32 offset = engine.current()->cta->mbarriers.offset_of(barrier, kName);
-  engine.living_cta(rank, kName).mbarriers.arrive(offset, 0, kName);
+void fence_mbarrier_init(Engine& engine) {
+  engine.emit({.kind = EventKind::fence_mbarrier_init,
+               .thread = engine.current()->index,
+               .cta = engine.current()->cta->rank,
+               .order = Order::release,
+               .scope = Scope::cluster});
 }
 
-void mbarrier_arrive_expect_tx(Engine& engine, void* barrier, int bytes) {
-  constexpr const char* kName = "mbarrier_arrive_expect_tx";
-  Mbarriers& mbarriers = engine.current()->cta->mbarriers;
-  mbarriers.arrive(mbarriers.offset_of(barrier, kName), bytes, kName);
+void mbarrier_arrive(Engine& engine, void* barrier, int count, Scope scope) {
+  arrive(engine, barrier, {.count = count, .scope = scope}, "mbarrier_arrive");
 }
 
-void mbarrier_wait(Engine& engine, void* barrier, u32 parity) {
-  Mbarriers& mbarriers = engine.current()->cta->mbarriers;
-  mbarriers.wait(mbarriers.offset_of(barrier, "mbarrier_wait"), parity);
+void mbarrier_arrive_cluster(Engine& engine, void* barrier, int rank, int count, Scope scope) {
+  arrive_cluster(engine, barrier, rank, {.count = count, .scope = scope},
+                 "mbarrier_arrive_cluster");
+}
+
+void mbarrier_expect_tx(Engine& engine, void* barrier, int bytes) {
+  Mbarriers& mbarriers = own_mbarriers(engine);
+  mbarriers.expect(mbarriers.offset_of(barrier, "mbarrier_expect_tx"), bytes);
+}
+
+void mbarrier_arrive_expect_tx(Engine& engine, void* barrier, int bytes, Scope scope) {
+  arrive(engine, barrier, {.bytes = bytes, .scope = scope}, "mbarrier_arrive_expect_tx");
+}
+
+void mbarrier_arrive_expect_tx_cluster(Engine& engine, void* barrier, int rank, int bytes,
+                                       Scope scope) {
+  arrive_cluster(engine, barrier, rank, {.bytes = bytes, .scope = scope},
+                 "mbarrier_arrive_expect_tx_cluster");
+}
+
+int mbarrier_test_wait(Engine& engine, void* barrier, u32 parity, Scope scope) {
+  Mbarriers& mbarriers = own_mbarriers(engine);
+  return mbarriers.test(mbarriers.offset_of(barrier, "mbarrier_test_wait"), parity, scope);
+}
+
+int mbarrier_try_wait(Engine& engine, void* barrier, u32 parity, Scope scope) {
+  Mbarriers& mbarriers = own_mbarriers(engine);
+  return mbarriers.try_wait(mbarriers.offset_of(barrier, "mbarrier_try_wait"), parity, scope);
+}
+
+void mbarrier_wait(Engine& engine, void* barrier, u32 parity, Scope scope) {
+  Mbarriers& mbarriers = own_mbarriers(engine);
+  mbarriers.wait(mbarriers.offset_of(barrier, "mbarrier_wait"), parity, scope);
 }
 
 // ---- memory.hpp
@@ -163,10 +263,27 @@ void misaligned(Engine& engine, const void*, int alignment, const char* what) {
               " bytes");
 }
 
-void stmatrix_x4(Engine& engine, void* row, u32 r0, u32 r1, u32 r2, u32 r3) {
-  const StmatrixOperands operands = {row, {r0, r1, r2, r3}};
-  engine.meet(Instruction::stmatrix_x4, &operands,
-              [&engine](Warp& warp) { execute_stmatrix(engine, warp); });
+/// The instruction for one, two or four matrices: `one` is the first of three, in this order.
+Instruction matrix_instruction(Instruction one, int matrices) {
+  return static_cast<Instruction>(static_cast<int>(one) + matrices / 2);
+}
+
+void stmatrix(Engine& engine, void* row, const u32* words, int matrices, int transposed) {
+  const StmatrixOperands operands = {row, words};
+  const Instruction one =
+      transposed != 0 ? Instruction::stmatrix_x1_trans : Instruction::stmatrix_x1;
+  engine.meet(matrix_instruction(one, matrices), &operands, [&](Warp& warp) {
+    execute_stmatrix(engine, warp, {matrices, transposed != 0});
+  });
+}
+
+void ldmatrix(Engine& engine, const void* row, u32* words, int matrices, int transposed) {
+  const LdmatrixOperands operands = {row, words};
+  const Instruction one =
+      transposed != 0 ? Instruction::ldmatrix_x1_trans : Instruction::ldmatrix_x1;
+  engine.meet(matrix_instruction(one, matrices), &operands, [&](Warp& warp) {
+    execute_ldmatrix(engine, warp, {matrices, transposed != 0});
+  });
 }
 
 void fence_proxy_async(Engine& engine, AsyncFence what) {
@@ -174,6 +291,47 @@ void fence_proxy_async(Engine& engine, AsyncFence what) {
                .thread = engine.current()->index,
                .cta = engine.current()->cta->rank,
                .detail = static_cast<std::uint64_t>(what)});
+}
+
+// ---- cluster.hpp
+// -----------------------------------------------------------------------------------
+
+ClusterAddress map_to_cta(Engine& engine, const void* pointer, int rank) {
+  return engine.cluster_memory().map(pointer, rank);
+}
+void load_cluster(Engine& engine, ClusterAddress from, void* value, int bytes) {
+  engine.cluster_memory().load(from, value, bytes);
+}
+void store_cluster(Engine& engine, ClusterAddress to, const void* value, int bytes) {
+  engine.cluster_memory().store(to, value, bytes);
+}
+void st_async(Engine& engine, ClusterAddress to, const void* value, int bytes,
+              ClusterAddress barrier) {
+  engine.cluster_memory().store_async(to, value, bytes, barrier);
+}
+void red_async_add(Engine& engine, ClusterAddress to, u32 value, ClusterAddress barrier) {
+  engine.cluster_memory().add_async(to, value, barrier);
+}
+
+// ---- flag.hpp
+// --------------------------------------------------------------------------------------
+
+u64 access_global_entry(Engine& engine, MemoryOp op, void* p, int bytes, u64 value, u64 expected,
+                        Ordering ordering) {
+  return access_global(engine, GlobalAccess{op, p, bytes, value, expected, ordering});
+}
+
+void fence(Engine& engine, Ordering ordering) {
+  engine.emit({.kind = EventKind::fence,
+               .thread = engine.current()->index,
+               .cta = engine.current()->cta->rank,
+               .order = ordering.order,
+               .scope = ordering.scope});
+}
+
+int wait_until_entry(Engine& engine, Comparison comparison, const u32* flag, u32 value, Scope scope,
+                     u64 timeout_ns) {
+  return wait_until(engine, FlagCondition{comparison, flag, value, scope}, timeout_ns) ? 1 : 0;
 }
 
 // ---- tma.hpp
@@ -266,19 +424,41 @@ const Abi& abi() {
       .named_barrier_sync = instruction<named_barrier_sync>,
       .named_barrier_arrive = instruction<named_barrier_arrive>,
       .cluster_sync = instruction<cluster_sync>,
+      .cluster_arrive = instruction<cluster_arrive>,
+      .cluster_wait = instruction<cluster_wait>,
+      .nanosleep = instruction<nanosleep>,
+      .read_clock = instruction<read_clock>,
       .register_alloc = instruction<register_alloc>,
       .register_dealloc = instruction<register_dealloc>,
       .grid_dependency_wait = instruction<grid_dependency_wait>,
       .grid_dependency_launch = instruction<grid_dependency_launch>,
+      .shuffle = instruction<shuffle>,
+      .vote = instruction<vote>,
+      .match_any = instruction<match_any>,
+      .redux = instruction<redux>,
       .mbarrier_init = instruction<mbarrier_init>,
+      .mbarrier_inval = instruction<mbarrier_inval>,
       .fence_mbarrier_init = instruction<fence_mbarrier_init>,
       .mbarrier_arrive = instruction<mbarrier_arrive>,
       .mbarrier_arrive_cluster = instruction<mbarrier_arrive_cluster>,
+      .mbarrier_expect_tx = instruction<mbarrier_expect_tx>,
       .mbarrier_arrive_expect_tx = instruction<mbarrier_arrive_expect_tx>,
+      .mbarrier_arrive_expect_tx_cluster = instruction<mbarrier_arrive_expect_tx_cluster>,
+      .mbarrier_test_wait = instruction<mbarrier_test_wait>,
+      .mbarrier_try_wait = instruction<mbarrier_try_wait>,
       .mbarrier_wait = instruction<mbarrier_wait>,
       .misaligned = query<misaligned>,
-      .stmatrix_x4 = instruction<stmatrix_x4>,
+      .stmatrix = instruction<stmatrix>,
+      .ldmatrix = instruction<ldmatrix>,
       .fence_proxy_async = instruction<fence_proxy_async>,
+      .map_to_cta = query<map_to_cta>,
+      .load_cluster = instruction<load_cluster>,
+      .store_cluster = instruction<store_cluster>,
+      .st_async = instruction<st_async>,
+      .red_async_add = instruction<red_async_add>,
+      .access_global = instruction<access_global_entry>,
+      .fence = instruction<fence>,
+      .wait_until = instruction<wait_until_entry>,
       .tma_prefetch_descriptor = instruction<tma_prefetch_descriptor>,
       .tma_load = instruction<tma_load>,
       .tma_load_multicast = instruction<tma_load_multicast>,

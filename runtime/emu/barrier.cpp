@@ -93,14 +93,16 @@ void NamedBarriers::wait(const NamedBarrierOperands& operands, Instruction instr
 
 class ClusterBarrier::Wait final : public Waiting {
  public:
-  explicit Wait(const ClusterBarrier& barrier) : barrier_(barrier) {}
+  Wait(const ClusterBarrier& barrier, const char* instruction)
+      : barrier_(barrier), instruction_(instruction) {}
   std::string text() const override {
-    return "cluster_sync: " + std::to_string(barrier_.arrived_) + " of " +
+    return std::string(instruction_) + ": " + std::to_string(barrier_.arrived_) + " of " +
            std::to_string(barrier_.alive_) + " threads have come";
   }
 
  private:
   const ClusterBarrier& barrier_;
+  const char* const instruction_;
 };
 
 void ClusterBarrier::reset(int threads) {
@@ -110,20 +112,40 @@ void ClusterBarrier::reset(int threads) {
   waiters_.clear();
 }
 
-void ClusterBarrier::sync() {
+void ClusterBarrier::arrive(ptx::Order order, const char* instruction) {
   Thread& thread = *engine_.current();
-  const std::uint64_t joined = phase_;
+  if (thread.in_cluster_barrier)
+    engine_.fail(std::string(instruction) +
+                 ": has arrived at the cluster's barrier and not waited since (cluster_wait)");
+  thread.in_cluster_barrier = true;
+  thread.cluster_phase = phase_;
   ++arrived_;
-  engine_.emit({.kind = EventKind::cluster_barrier_arrive, .thread = thread.index});
+  engine_.emit({.kind = EventKind::cluster_barrier_arrive,
+                .thread = thread.index,
+                .order = order,
+                .scope = ptx::Scope::cluster});
   complete_if_all_came();
-  if (phase_ == joined) {
+}
+
+void ClusterBarrier::wait(const char* instruction) {
+  Thread& thread = *engine_.current();
+  if (!thread.in_cluster_barrier)
+    engine_.fail(std::string(instruction) +
+                 ": has not arrived at the cluster's barrier (cluster_arrive)");
+  if (phase_ == thread.cluster_phase) {
     waiters_.push_back(&thread);
-    engine_.block(Wait(*this));
+    engine_.block(Wait(*this, instruction));
   }
-  engine_.emit({.kind = EventKind::cluster_barrier_leave, .thread = thread.index});
+  thread.in_cluster_barrier = false;
+  engine_.emit({.kind = EventKind::cluster_barrier_leave,
+                .thread = thread.index,
+                .order = ptx::Order::acquire,
+                .scope = ptx::Scope::cluster});
 }
 
 void ClusterBarrier::thread_exits() {
+  const Thread& thread = *engine_.current();
+  if (thread.in_cluster_barrier && thread.cluster_phase == phase_) --arrived_;
   --alive_;
   complete_if_all_came();
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "device/ptx/order.hpp"
+
 namespace kiln::emu {
 
 class Engine;
@@ -51,13 +53,15 @@ class NamedBarriers {
   Barrier barriers_[kCount];
 };
 
-/// barrier.cluster: every thread of the cluster that has not exited.
+/// barrier.cluster: every thread of the cluster that has not exited. A thread arrives once and then
+/// waits; who exits in between counts as one who does not take part.
 class ClusterBarrier {
  public:
   explicit ClusterBarrier(Engine& engine) : engine_(engine) {}
   void reset(int threads);
 
-  void sync();
+  void arrive(ptx::Order order, const char* instruction);
+  void wait(const char* instruction);
   void thread_exits();
 
  private:

@@ -151,7 +151,7 @@ void CpAsync::advance(u32 slot) {
   if (operation.kind == Kind::copy)
     land(operation);
   else
-    operation.thread->cta->mbarriers.arrive_for(*operation.thread, operation.offset, 0,
+    operation.thread->cta->mbarriers.arrive_for(*operation.thread, operation.offset, {},
                                                 "cp_async_mbarrier_arrive_noinc", operation.id);
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/emu/engine.hpp"
 
+#include <algorithm>
 #include <cfenv>
 #include <utility>
 
@@ -7,6 +8,9 @@
 
 namespace kiln::emu {
 namespace {
+
+/// So many questions in a row answered no, and nothing else happened in the cluster: a deadlock.
+constexpr std::uint64_t kMostVainPolls = 1 << 20;
 
 thread_local Engine* engine_of_this_thread = nullptr;
 
@@ -49,11 +53,14 @@ void Engine::set_up(const Job& job, int cluster, std::uint64_t seed) {
   statistics_ = {};
   ready_.clear();
   operations_.clear();
+  pollers_.clear();
+  clock_ = vain_polls_ = 0;
   current_ = nullptr;
   in_kernel_ = false;
   error_ = nullptr;
   copy_engine_.reset();
   cp_async_.reset();
+  cluster_memory_.reset();
 
   thread_count_ = alive_ = job.shape.threads * job.shape.cluster;
   cluster_barrier_.reset(thread_count_);
@@ -94,6 +101,7 @@ void Engine::set_up_cta(Cta& cta, int cluster) {
     thread.waiting = nullptr;
     thread.bulk.reset();
     thread.cp_async.reset();
+    thread.in_cluster_barrier = false;
     thread.fiber.start(stacks_.top(index), thread_main, &thread);
     ready_.push_back(&thread);
   }
@@ -101,13 +109,15 @@ void Engine::set_up_cta(Cta& cta, int cluster) {
 
 void Engine::run_until_exit() {
   while (alive_ > 0 || !operations_.empty()) {
+    if (!pollers_.empty()) wake_pollers();
     if (!operations_.empty() && schedule_.completes_operation(ready_.size())) {
       complete_operation();
     } else if (!ready_.empty()) {
       run_thread();
-    } else {
-      report_deadlock();
+    } else if (!pass_time_to_a_deadline()) {
+      report_deadlock("no thread can run and no operation is pending");
     }
+    ++clock_;
   }
 }
 
@@ -125,6 +135,9 @@ void Engine::complete_operation() {
       break;
     case Unit::cp_async:
       cp_async_.advance(operation.slot);
+      break;
+    case Unit::cluster_memory:
+      cluster_memory_.advance(operation.slot);
       break;
   }
 }
@@ -194,6 +207,13 @@ Cta& Engine::living_cta(int rank, const char* instruction) {
   return cta;
 }
 
+const Cta* Engine::cta_around(const void* address) const {
+  for (int rank = 0; rank < cluster_size(); ++rank)
+    if (ctas_[static_cast<std::size_t>(rank)]->shared.contains(address))
+      return ctas_[static_cast<std::size_t>(rank)].get();
+  return nullptr;
+}
+
 void Engine::suspend() { current_->fiber.suspend(); }
 
 void Engine::block(const Waiting& why) {
@@ -214,10 +234,60 @@ void Engine::wake_all(std::vector<Thread*>& threads) {
   threads.clear();
 }
 
-void Engine::interrupt_by_chance() {
-  if (!schedule_.interrupts()) return;
+void Engine::yield() {
   ready_.push_back(current_);
   suspend();
+}
+
+void Engine::interrupt_by_chance() {
+  if (schedule_.interrupts()) yield();
+}
+
+// ---- polling
+// ---------------------------------------------------------------------------------------
+
+bool Engine::block_polling(const Polling& why, std::uint64_t timeout) {
+  const std::uint64_t deadline = clock_ + std::min(timeout, ~clock_);
+  while (!why.holds()) {
+    if (clock_ >= deadline) {
+      current_->waiting = &why;
+      count_vain_poll();
+      current_->waiting = nullptr;
+      return false;
+    }
+    pollers_.push_back({current_, &why, deadline});
+    block(why);
+  }
+  return true;
+}
+
+void Engine::poll_in_vain(const Waiting& why) {
+  current_->waiting = &why;
+  count_vain_poll();
+  yield();
+  current_->waiting = nullptr;
+}
+
+void Engine::count_vain_poll() {
+  if (++vain_polls_ == kMostVainPolls)
+    report_deadlock("the last " + std::to_string(kMostVainPolls) +
+                    " questions were answered no, while nothing else happened");
+}
+
+void Engine::wake_pollers() {
+  std::erase_if(pollers_, [this](const Poller& poller) {
+    if (clock_ < poller.deadline && !poller.why->holds()) return false;
+    wake(*poller.thread);
+    return true;
+  });
+}
+
+bool Engine::pass_time_to_a_deadline() {
+  std::uint64_t first = ~std::uint64_t{0};
+  for (const Poller& poller : pollers_) first = std::min(first, poller.deadline);
+  if (first == ~std::uint64_t{0}) return false;
+  clock_ = first;
+  return true;
 }
 
 void Engine::abandon(std::exception_ptr error) {

@@ -3,7 +3,8 @@
 //
 //   step:  an asynchronous operation completes (Schedule::completes_operation)
 //          or a ready thread runs until it blocks, is interrupted or exits
-//   nothing ready, nothing pending, threads left: a deadlock
+//   nothing ready, nothing pending: the time until the first time-out of a poll passes
+//   no such poll, threads left: a deadlock
 //
 // Kernel code calls the seam (abi.cpp), which calls the parts (Mbarriers, CopyEngine, ...). A part
 // blocks a thread with block(), wakes it with wake(), reports what happens with emit() and what
@@ -20,6 +21,7 @@
 #include "device/ptx/emu/abi.hpp"
 #include "runtime/backend.hpp"
 #include "runtime/emu/barrier.hpp"
+#include "runtime/emu/cluster_memory.hpp"
 #include "runtime/emu/copy_engine.hpp"
 #include "runtime/emu/cp_async.hpp"
 #include "runtime/emu/event.hpp"
@@ -43,6 +45,16 @@ class Waiting {
   ~Waiting() = default;
 };
 
+/// A wait for what nobody announces, such as a flag in memory: the engine asks again whenever
+/// anything else has run.
+class Polling : public Waiting {
+ public:
+  virtual bool holds() const = 0;
+
+ protected:
+  ~Polling() = default;
+};
+
 struct Thread {
   enum class State : std::uint8_t { ready, waiting, exited };
 
@@ -55,6 +67,8 @@ struct Thread {
   const Waiting* waiting = nullptr;
   BulkGroups bulk;
   CpAsyncGroups cp_async;
+  bool in_cluster_barrier = false;  // has arrived, in phase `cluster_phase`, and not waited
+  std::uint64_t cluster_phase = 0;
   Fiber fiber;
 };
 
@@ -81,7 +95,7 @@ struct Cta {
 };
 
 /// Units whose operations complete on their own.
-enum class Unit : std::uint8_t { copy_engine, tensor_core, cp_async };
+enum class Unit : std::uint8_t { copy_engine, tensor_core, cp_async, cluster_memory };
 
 /// What all clusters of a launch share.
 struct Job {
@@ -94,7 +108,8 @@ struct Job {
 
 class Engine {
  public:
-  Engine() : copy_engine_(*this), cp_async_(*this), cluster_barrier_(*this) {}
+  Engine()
+      : copy_engine_(*this), cp_async_(*this), cluster_memory_(*this), cluster_barrier_(*this) {}
 
   /// Runs one cluster to its end. Throws what went wrong; the engine can be used again.
   Statistics run(const Job& job, int cluster, std::uint64_t seed, Observer* observer);
@@ -113,6 +128,17 @@ class Engine {
   void wake_all(std::vector<Thread*>& threads);
   void interrupt_by_chance();
 
+  /// Blocks until `why` holds: true; or until `timeout` steps have passed: false. If nothing can
+  /// run any more, the time until the first time-out passes at once.
+  bool block_polling(const Polling& why, std::uint64_t timeout);
+  /// A question was answered no, and the thread may ask again: lets others run.
+  void poll_in_vain(const Waiting& why);
+  void yield();
+
+  /// Time: steps of the engine, and what sleeping threads add.
+  std::uint64_t now() const { return clock_; }
+  void pass_time(std::uint64_t steps) { clock_ += steps; }
+
   /// The lanes of the current thread's warp meet at `instruction`; act(warp) runs in the last of
   /// them.
   template <class Act>
@@ -127,6 +153,7 @@ class Engine {
   }
 
   void emit(const Event& event) {
+    vain_polls_ = 0;
     statistics_.count(event);
     if (observer_ != nullptr) observer_->on(event);
   }
@@ -139,8 +166,11 @@ class Engine {
   int elected_lane() const { return schedule_.elected_lane(); }
   /// The CTA of this cluster, which must not have exited.
   Cta& living_cta(int rank, const char* instruction);
+  /// The CTA in whose shared memory an address lies, or null.
+  const Cta* cta_around(const void* address) const;
   CopyEngine& copy_engine() { return copy_engine_; }
   CpAsync& cp_async() { return cp_async_; }
+  ClusterMemory& cluster_memory() { return cluster_memory_; }
   ClusterBarrier& cluster_barrier() { return cluster_barrier_; }
   DecodedColumns& decoded_columns() { return decoded_columns_; }
 
@@ -169,11 +199,19 @@ class Engine {
     u32 slot;
     Cta* cta;
   };
+  struct Poller {
+    Thread* thread;
+    const Polling* why;
+    std::uint64_t deadline;
+  };
 
   void set_up(const Job& job, int cluster, std::uint64_t seed);
   void set_up_cta(Cta& cta, int cluster);
   void run_until_exit();
   void complete_operation();
+  void wake_pollers();
+  bool pass_time_to_a_deadline();
+  void count_vain_poll();
   void run_thread();
   static void thread_main(void* thread);
   void exit_thread();
@@ -184,7 +222,7 @@ class Engine {
   void suspend();
 
   std::string where() const;
-  [[noreturn]] void report_deadlock() const;
+  [[noreturn]] void report_deadlock(const std::string& why) const;
   std::string fault_text(const void* address, int signal) const;
 
   const Job* job_ = nullptr;
@@ -198,6 +236,9 @@ class Engine {
   int alive_ = 0;
   std::vector<Thread*> ready_;
   std::vector<Operation> operations_;
+  std::vector<Poller> pollers_;
+  std::uint64_t clock_ = 0;
+  std::uint64_t vain_polls_ = 0;  // since the last event
   Thread* current_ = nullptr;
   bool in_kernel_ = false;
   std::exception_ptr error_;
@@ -205,6 +246,7 @@ class Engine {
   FiberStacks stacks_;
   CopyEngine copy_engine_;
   CpAsync cp_async_;
+  ClusterMemory cluster_memory_;
   ClusterBarrier cluster_barrier_;
   DecodedColumns decoded_columns_;
 };

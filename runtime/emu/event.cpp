@@ -31,7 +31,8 @@ void Statistics::count(const Event& event) {
   mix(static_cast<std::uint64_t>(event.kind) | static_cast<std::uint64_t>(event.thread) << 8);
   mix(event.offset | static_cast<std::uint64_t>(event.cta) << 32);
   mix(event.bytes | event.operation << 32);
-  mix(event.detail);
+  mix(event.detail ^ static_cast<std::uint64_t>(event.order) << 60 ^
+      static_cast<std::uint64_t>(event.scope) << 56);
   trace ^= trace >> 29;
 }
 

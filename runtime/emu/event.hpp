@@ -1,11 +1,16 @@
 // What happens in the emulated machine, as a stream: every synchronisation and every access to
 // shared memory that passes through the seam is one Event, in the order in which it takes effect.
 //
+// How an event orders memory, and among whom, is its `order` and `scope`, one spelling for all
+// instructions: an arrival that releases to the cluster, a flag that is acquired from the system.
+//
 // Statistics are counted from it, two runs are compared by it, and whatever judges a run (a
 // happens-before checker keeps its clocks by it) listens to it.
 #pragma once
 
 #include <cstdint>
+
+#include "device/ptx/order.hpp"
 
 namespace kiln::emu {
 
@@ -21,13 +26,25 @@ enum class EventKind : std::uint8_t {
   cluster_barrier_leave,
 
   mbarrier_init,      // detail: the count
+  mbarrier_inval,     // the memory is ordinary again
+  mbarrier_expect,    // bytes: announced, without an arrival
   mbarrier_arrive,    // bytes: announced; operation: of cp_async_arrive, if it came of one
-  mbarrier_bytes,     // of a copy that has landed
+  mbarrier_bytes,     // of a copy that has landed; a release to the cluster, as all complete-tx
   mbarrier_complete,  // detail: the phase that ended
   mbarrier_observe,   // a thread has seen phase `detail` end
   fence_mbarrier_init,
   fence_proxy_async,  // detail: an AsyncFence
-  shared_write,       // by an instruction of the seam (stmatrix)
+  shared_read,        // by an instruction of the seam: ldmatrix (detail: the lane that gave the
+                      // address), load_cluster
+  shared_write,       // stmatrix (detail as above), store_cluster
+
+  async_store_issue,  // st_async, red_async_add: offset, bytes of the destination
+  async_store_land,   // the destination is written; its barrier is told next (mbarrier_bytes)
+
+  global_load,  // by an ordered access; detail: the address
+  global_store,
+  global_atomic,  // a read-modify-write
+  fence,          // fence_acq_rel, fence_sc
 
   load_issue,  // offset, bytes: the destination, undefined from now on
   load_land,   // the destination is written and its barrier told
@@ -71,6 +88,8 @@ struct Event {
   std::uint32_t bytes = 0;
   std::uint64_t detail = 0;
   std::uint64_t operation = 0;  // tells asynchronous operations apart: issue, landing
+  ptx::Order order = ptx::Order::relaxed;
+  ptx::Scope scope = ptx::Scope::cta;
 };
 
 /// Listens to a run. Called from the thread that runs it; may throw an Error, which ends the run.

@@ -50,17 +50,17 @@ void Engine::fail(const std::string& what) const {
   throw Error(ErrorCode::internal, "emulator: " + where() + what);
 }
 
-void Engine::report_deadlock() const {
+void Engine::report_deadlock(const std::string& why) const {
   std::map<std::pair<int, std::string>, Group> groups;
   for (int i = 0; i < thread_count_; ++i) {
     const Thread& thread = *threads_[static_cast<std::size_t>(i)];
-    const std::string text =
-        thread.state == Thread::State::exited ? "has exited" : thread.waiting->text();
+    const std::string text = thread.state == Thread::State::exited ? "has exited"
+                             : thread.waiting == nullptr           ? "can run"
+                                                                   : thread.waiting->text();
     groups[{thread.identity.cta, text}][thread.warp->index] |= 1u << thread.lane;
   }
   std::string message = "emulator: deadlock: " + std::to_string(alive_) + " of " +
-                        std::to_string(thread_count_) +
-                        " threads wait, no thread can run and no operation is pending";
+                        std::to_string(thread_count_) + " threads wait, " + why;
   for (const auto& [key, group] : groups)
     message +=
         "\n  CTA " + std::to_string(key.first) + " " + threads_text(group) + ": " + key.second;

@@ -1,9 +1,5 @@
 #include "runtime/emu/warp.hpp"
 
-#include <cstring>
-
-#include "runtime/emu/engine.hpp"
-
 namespace kiln::emu {
 
 const char* to_string(Instruction instruction) {
@@ -24,8 +20,58 @@ const char* to_string(Instruction instruction) {
       return "register_dealloc";
     case Instruction::tensormap_cp_fenceproxy:
       return "tensormap_cp_fenceproxy";
+    case Instruction::shuffle:
+      return "shuffle";
+    case Instruction::shuffle_up:
+      return "shuffle_up";
+    case Instruction::shuffle_down:
+      return "shuffle_down";
+    case Instruction::shuffle_xor:
+      return "shuffle_xor";
+    case Instruction::vote_ballot:
+      return "vote_ballot";
+    case Instruction::vote_any:
+      return "vote_any";
+    case Instruction::vote_all:
+      return "vote_all";
+    case Instruction::match_any:
+      return "match_any";
+    case Instruction::redux_add:
+      return "redux_add";
+    case Instruction::redux_min:
+      return "redux_min";
+    case Instruction::redux_max:
+      return "redux_max";
+    case Instruction::redux_and:
+      return "redux_and";
+    case Instruction::redux_or:
+      return "redux_or";
+    case Instruction::redux_xor:
+      return "redux_xor";
+    case Instruction::stmatrix_x1:
+      return "stmatrix_x1";
+    case Instruction::stmatrix_x2:
+      return "stmatrix_x2";
     case Instruction::stmatrix_x4:
       return "stmatrix_x4";
+    case Instruction::stmatrix_x1_trans:
+      return "stmatrix_x1_trans";
+    case Instruction::stmatrix_x2_trans:
+      return "stmatrix_x2_trans";
+    case Instruction::stmatrix_x4_trans:
+      return "stmatrix_x4_trans";
+    case Instruction::ldmatrix_x1:
+      return "ldmatrix_x1";
+    case Instruction::ldmatrix_x2:
+      return "ldmatrix_x2";
+    case Instruction::ldmatrix_x4:
+      return "ldmatrix_x4";
+    case Instruction::ldmatrix_x1_trans:
+      return "ldmatrix_x1_trans";
+    case Instruction::ldmatrix_x2_trans:
+      return "ldmatrix_x2_trans";
+    case Instruction::ldmatrix_x4_trans:
+      return "ldmatrix_x4_trans";
     case Instruction::wgmma_fence:
       return "wgmma_fence";
     case Instruction::wgmma:
@@ -51,32 +97,6 @@ std::string lanes_text(u32 lanes) {
   }
   const bool one = (lanes & (lanes - 1)) == 0;
   return (one ? "lane " : "lanes ") + text;
-}
-
-void execute_stmatrix(Engine& engine, const Warp& warp) {
-  const SharedMemory& shared = warp.cta->shared;
-  for (int matrix = 0; matrix < 4; ++matrix)
-    for (int row = 0; row < 8; ++row) {
-      const int lane = matrix * 8 + row;
-      void* target = warp.operands_of<StmatrixOperands>(lane).row;
-      if (!shared.contains(target, 16))
-        engine.fail("stmatrix_x4: the row address of lane " + std::to_string(lane) +
-                    " is not in the CTA's shared memory");
-      const u32 offset = shared.offset(target);
-      if (offset % 16 != 0)
-        engine.fail("stmatrix_x4: the row address of lane " + std::to_string(lane) + ", smem+" +
-                    std::to_string(offset) + ", is not aligned to 16 bytes");
-      u32 words[4];
-      for (int i = 0; i < 4; ++i)
-        words[i] = warp.operands_of<StmatrixOperands>(row * 4 + i).word[matrix];
-      std::memcpy(target, words, sizeof words);
-      engine.emit({.kind = EventKind::shared_write,
-                   .thread = engine.current()->index,
-                   .cta = warp.cta->rank,
-                   .offset = offset,
-                   .bytes = 16,
-                   .detail = static_cast<std::uint64_t>(lane)});
-    }
 }
 
 }  // namespace kiln::emu

@@ -13,7 +13,6 @@
 
 namespace kiln::emu {
 
-class Engine;
 struct Cta;
 
 enum class Instruction : std::uint8_t {
@@ -24,7 +23,32 @@ enum class Instruction : std::uint8_t {
   named_barrier_arrive,
   register_alloc,
   register_dealloc,
+  shuffle,
+  shuffle_up,
+  shuffle_down,
+  shuffle_xor,
+  vote_ballot,
+  vote_any,
+  vote_all,
+  match_any,
+  redux_add,
+  redux_min,
+  redux_max,
+  redux_and,
+  redux_or,
+  redux_xor,
+  stmatrix_x1,
+  stmatrix_x2,
   stmatrix_x4,
+  stmatrix_x1_trans,
+  stmatrix_x2_trans,
+  stmatrix_x4_trans,
+  ldmatrix_x1,
+  ldmatrix_x2,
+  ldmatrix_x4,
+  ldmatrix_x1_trans,
+  ldmatrix_x2_trans,
+  ldmatrix_x4_trans,
   tensormap_cp_fenceproxy,
   wgmma_fence,
   wgmma,
@@ -54,14 +78,5 @@ struct Warp {
     return *static_cast<const Operands*>(operands[lane]);
   }
 };
-
-struct StmatrixOperands {
-  void* row;
-  u32 word[4];
-};
-
-/// Writes the four matrices: lane 8*i + r holds the address of row r of matrix i, and lane l in
-/// word i the elements 2*(l%4) and 2*(l%4)+1 of row l/4.
-void execute_stmatrix(Engine& engine, const Warp& warp);
 
 }  // namespace kiln::emu

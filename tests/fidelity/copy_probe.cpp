@@ -15,9 +15,11 @@ enum Arg { kX, kY, kZ, kV, kW, kRank, kBytes, kCovered };
 
 /// "tma_load_1d(&p.map, &s.full, s.box, x)" and so on for every rank.
 std::string for_every_rank(const std::string& name, const std::string& arguments) {
-  std::string text = "const int x = p.args[kX], y = p.args[kY], z = p.args[kZ], v = p.args[kV],"
-                     " w = p.args[kW];\n(void)y, (void)z, (void)v, (void)w;\n"
-                     "switch (p.args[kRank]) {\n", at;
+  std::string text =
+                  "const int x = p.args[kX], y = p.args[kY], z = p.args[kZ], v = p.args[kV],"
+                  " w = p.args[kW];\n(void)y, (void)z, (void)v, (void)w;\n"
+                  "switch (p.args[kRank]) {\n",
+              at;
   constexpr const char* kNames[] = {"x", "y", "z", "v", "w"};
   for (int rank = 1; rank <= 5; ++rank) {
     at += std::string(", ") + kNames[rank - 1];
@@ -42,7 +44,8 @@ std::string load_body() {
     cta_sync();
     if (thread_idx() == 0) {
       mbarrier_arrive_expect_tx(&s.full, p.args[kBytes]);
-      )" + for_every_rank("tma_load_#d", "&p.map, &s.full, s.box") +
+      )" +
+         for_every_rank("tma_load_#d", "&p.map, &s.full, s.box") +
          R"(
     }
     mbarrier_wait(&s.full, 0);
@@ -57,7 +60,8 @@ std::string store_body() {
     fence_proxy_async();
     cta_sync();
     if (thread_idx() == 0) {
-      )" + for_every_rank("tma_store_#d", "&p.map, s.box") +
+      )" +
+         for_every_rank("tma_store_#d", "&p.map, s.box") +
          R"(
       tma_store_commit();
       tma_store_wait<0>();
@@ -76,7 +80,8 @@ std::string reduce_body(const std::string& op) {
     fence_proxy_async_all();
     cta_sync();
     if (thread_idx() == 0) {
-      )" + for_every_rank("tma_reduce_#d<Reduction::" + op + ">", "&p.map, s.box") +
+      )" +
+         for_every_rank("tma_reduce_#d<Reduction::" + op + ">", "&p.map, s.box") +
          R"(
       tma_store_commit();
       tma_store_wait<0>();
@@ -109,8 +114,8 @@ ProbeLaunch launch_at(const TensorMapSpec& spec, const Place& at, ProbeBuffer bu
   launch.args[kRank] = spec.rank;
   launch.args[kBytes] = row_bytes(spec) * rows_of(spec);
   // Rows that are narrower than their swizzle may lie further apart than they are long.
-  launch.args[kCovered] = max_of(row_bytes(spec), span_of(spec.swizzle)) * rows_of(spec) +
-                          static_cast<int>(kGuard);
+  launch.args[kCovered] =
+      max_of(row_bytes(spec), span_of(spec.swizzle)) * rows_of(spec) + static_cast<int>(kGuard);
   launch.map = {.buffer = buffer, .offset = 0, .spec = spec};
   return launch;
 }
@@ -142,7 +147,8 @@ TensorMapSpec probe_map(Element element, Swizzle swizzle, int rank) {
   spec.element = element;
   spec.rank = rank;
   spec.extent = {size == 1 ? 101u : 108 / size - 1, kProbeRows, kProbePlanes, 2, 2};
-  spec.stride = {kProbeRow, kProbePlane, kProbePlane * kProbePlanes, kProbePlane * kProbePlanes * 2};
+  spec.stride = {kProbeRow, kProbePlane, kProbePlane * kProbePlanes,
+                 kProbePlane * kProbePlanes * 2};
   constexpr std::uint32_t kRowsByRank[] = {0, 1, 16, 7, 5, 3};
   spec.box = {inner / size, kRowsByRank[rank], 2, 2, 2};
   spec.swizzle = swizzle;
@@ -150,8 +156,12 @@ TensorMapSpec probe_map(Element element, Swizzle swizzle, int rank) {
 }
 
 std::size_t tensor_bytes(int rank) {
-  constexpr std::size_t kBytes[] = {0, kProbeRow, kProbePlane, kProbePlane * kProbePlanes,
-                                    kProbePlane * kProbePlanes * 2, kProbePlane * kProbePlanes * 4};
+  constexpr std::size_t kBytes[] = {0,
+                                    kProbeRow,
+                                    kProbePlane,
+                                    kProbePlane * kProbePlanes,
+                                    kProbePlane * kProbePlanes * 2,
+                                    kProbePlane * kProbePlanes * 4};
   return kBytes[rank];
 }
 
@@ -166,8 +176,8 @@ std::vector<Place> edges_of(const TensorMapSpec& spec) {
                                {kMost, 1, 1, 1, 0},
                                {kLeast, 0, 0, 0, 0}};
   if (spec.rank == 1) return places;
-  for (const Place& at : {Place{-1, kProbeRows, 0, 0, 0}, Place{1, kMost, 1, 1, 1},
-                          Place{0, kLeast, 0, 0, 0}})
+  for (const Place& at :
+       {Place{-1, kProbeRows, 0, 0, 0}, Place{1, kMost, 1, 1, 1}, Place{0, kLeast, 0, 0, 0}})
     places.push_back(at);
   if (spec.rank > 2) places.push_back({2, 2, kProbePlanes, 0, 0});
   if (spec.rank > 3) places.push_back({2, 2, 0, 2, 0});

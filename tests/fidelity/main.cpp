@@ -2,11 +2,13 @@
 // recording.
 //
 //   exit code   0 done, every bit equal   1 failed or different   2 the command line makes no sense
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <regex>
 #include <sstream>
@@ -79,7 +81,7 @@ void describe(Golden& golden, const std::string& device) {
   }
   const Toolchain& toolchain = backend_of(device).toolchain();
   golden.compiler = toolchain.kind + " " + toolchain.version;
-  golden.date = bench::utc_now();
+  golden.date = fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr)));
   const bench::BuildInfo build = bench::build_info();
   golden.commit = build.commit + (build.dirty ? " with changes" : "");
   golden.sources = embedded_sources_digest();

@@ -32,13 +32,22 @@ std::vector<u64> special_values(int exponent_bits, int fraction_bits) {
   const u64 infinity = ((u64{1} << exponent_bits) - 1) << fraction_bits;
   const u64 unit = ((u64{1} << (exponent_bits - 1)) - 1) << fraction_bits;  // 1.0
   const u64 half_place = unit - static_cast<u64>(fraction_bits + 1) * one;
-  return {0,        sign,         1,
-          sign | (one - 1),       one,
-          infinity - 1,           sign | (infinity - 1),
-          infinity, sign | infinity,
-          infinity | 1,           sign | infinity | (one >> 1) | 3,
-          unit,     sign | unit,  unit | 1,
-          half_place,             half_place | 1};
+  return {0,
+          sign,
+          1,
+          sign | (one - 1),
+          one,
+          infinity - 1,
+          sign | (infinity - 1),
+          infinity,
+          sign | infinity,
+          infinity | 1,
+          sign | infinity | (one >> 1) | 3,
+          unit,
+          sign | unit,
+          unit | 1,
+          half_place,
+          half_place | 1};
 }
 
 std::vector<u64> special_values(Element element) {
@@ -52,9 +61,22 @@ std::vector<u64> special_values(Element element) {
     case Element::fp64:
       return special_values(11, 52);
     default:
-      return {0, 1, 2, 3, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFF, 0x55555555, 0xAAAAAAAA,
-              0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF, 0x0123456789ABCDEF,
-              0x8000000000000001, 0xFFFFFFFF00000000};
+      return {0,
+              1,
+              2,
+              3,
+              0x7FFFFFFF,
+              0x80000000,
+              0x80000001,
+              0xFFFFFFFF,
+              0x55555555,
+              0xAAAAAAAA,
+              0x7FFFFFFFFFFFFFFF,
+              0x8000000000000000,
+              0xFFFFFFFFFFFFFFFF,
+              0x0123456789ABCDEF,
+              0x8000000000000001,
+              0xFFFFFFFF00000000};
   }
 }
 
@@ -86,7 +108,8 @@ Probe bulk_reduction(const std::string& op, const Type& type, const std::string&
   Probe probe;
   probe.name = "bulk/reduce/" + op + "_" + type.name + "_" + values;
   probe.asks = op + " of " + type.name + " in global memory, " + values + " operands";
-  probe.source = probe_source(64, "struct S { alignas(128) u8 source[8192]; };", R"(
+  probe.source = probe_source(64, "struct S { alignas(128) u8 source[8192]; };",
+                              R"(
     S& s = shared<S>();
     const int bytes = p.args[0];
     for (int i = thread_idx(); i < bytes; i += kThreads) {
@@ -96,7 +119,8 @@ Probe bulk_reduction(const std::string& op, const Type& type, const std::string&
     fence_proxy_async_all();
     cta_sync();
     if (thread_idx() == 0) {
-      bulk_reduce<Reduction::)" + op + ", Element::" + type.name +
+      bulk_reduce<Reduction::)" + op +
+                                  ", Element::" + type.name +
                                   R"(>(p.out, s.source, bytes);
       tma_store_commit();
       tma_store_wait<0>();
@@ -123,10 +147,10 @@ Probe tensor_reduction(const std::string& op, const Type& type, const std::strin
   spec.extent = {columns, rows};
   spec.stride = {64};
   spec.box = {columns, static_cast<std::uint32_t>(rows)};
-  Probe probe = reduce_probe(op + "_" + type.name + "_" + values,
-                             op + " of " + type.name + " through a tensor map, " + values +
-                                 " operands",
-                             spec, op, operands.initial, operands.source);
+  Probe probe =
+      reduce_probe(op + "_" + type.name + "_" + values,
+                   op + " of " + type.name + " through a tensor map, " + values + " operands", spec,
+                   op, operands.initial, operands.source);
   probe.value = type.value;
   return probe;
 }
@@ -139,12 +163,12 @@ void add_reductions(std::vector<Probe>& probes) {
     probes.push_back(tensor_reduction("add", type, "special", special));
     probes.push_back(tensor_reduction("add", type, "random", random));
   }
-  for (const std::string& op : {"min", "max"})
+  for (const char* op : {"min", "max"})
     for (const Type& type : {kBf16, kFp16}) {
       probes.push_back(bulk_reduction(op, type, "special", pairs(type.element)));
       probes.push_back(tensor_reduction(op, type, "special", pairs(type.element)));
     }
-  for (const std::string& op : {"add", "min", "max", "bit_and", "bit_or", "bit_xor"}) {
+  for (const char* op : {"add", "min", "max", "bit_and", "bit_or", "bit_xor"}) {
     probes.push_back(bulk_reduction(op, kS32, "special", pairs(Element::s32)));
     probes.push_back(bulk_reduction(op, kU64, "special", pairs(Element::u64)));
   }

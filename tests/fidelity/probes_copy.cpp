@@ -19,10 +19,8 @@ struct Span {
   const char* name;
   Swizzle swizzle;
 };
-constexpr Span kSpans[] = {{"none", Swizzle::none},
-                           {"b32", Swizzle::b32},
-                           {"b64", Swizzle::b64},
-                           {"b128", Swizzle::b128}};
+constexpr Span kSpans[] = {
+    {"none", Swizzle::none}, {"b32", Swizzle::b32}, {"b64", Swizzle::b64}, {"b128", Swizzle::b128}};
 
 std::string named(int rank, const Format& format, const Span& span) {
   return std::to_string(rank) + "d/" + format.name + "_" + span.name;
@@ -54,8 +52,8 @@ constexpr const char* kMulticast = R"(
 Probe multicast(int ranks, const std::array<int, 4>& masks) {
   Probe probe;
   probe.name = "tma/multicast/" + std::to_string(ranks);
-  probe.asks = "which CTAs get which part of a box, by the masks of " + std::to_string(ranks) +
-               " issuers";
+  probe.asks =
+      "which CTAs get which part of a box, by the masks of " + std::to_string(ranks) + " issuers";
   probe.source = probe_source(64,
                               "struct S { alignas(1024) u8 box[2048]; alignas(8) Barrier full; };\n"
                               "constexpr int kRanks = " +
@@ -94,9 +92,9 @@ void add_swizzles(std::vector<Probe>& probes) {
 
 void add_ranks(std::vector<Probe>& probes) {
   for (const int rank : {1, 4, 5})
-    for (const auto& [format, span] : {std::pair{kFormats[0], kSpans[0]},
-                                       std::pair{kFormats[1], kSpans[3]},
-                                       std::pair{kFormats[2], kSpans[1]}}) {
+    for (const auto& [format, span] :
+         {std::pair{kFormats[0], kSpans[0]}, std::pair{kFormats[1], kSpans[3]},
+          std::pair{kFormats[2], kSpans[1]}}) {
       const TensorMapSpec spec = probe_map(format.element, span.swizzle, rank);
       const std::string name = named(rank, format, span);
       const std::string what = std::to_string(rank) + " dimensions";

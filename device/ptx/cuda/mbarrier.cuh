@@ -26,11 +26,38 @@ DEV void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
-/// mbarrier.arrive, by default a release at CTA scope.
+/// mbarrier.inval: the barrier is none any more, and its memory may be used for other things. No
+/// thread may be waiting, and no copy counted on it be under way.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-inval
+DEV void mbarrier_inval(Barrier* barrier) {
+  asm volatile("mbarrier.inval.shared::cta.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+
+/// mbarrier.arrive, by default a release at CTA scope. mbarrier_arrive_count arrives `count` times.
 /// PTX #parallel-synchronization-and-communication-instructions-mbarrier-arrive
+template <Scope kScope = Scope::cta>
 DEV void mbarrier_arrive(Barrier* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
-               : "memory");
+  static_assert(kScope <= Scope::cluster);
+  if constexpr (kScope == Scope::cta)
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+                 : "memory");
+  else
+    asm volatile(
+        "mbarrier.arrive.release.cluster.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+        : "memory");
+}
+template <Scope kScope = Scope::cta>
+DEV void mbarrier_arrive_count(Barrier* barrier, int count) {
+  static_assert(kScope <= Scope::cluster);
+  if constexpr (kScope == Scope::cta)
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+                 "r"(count)
+                 : "memory");
+  else
+    asm volatile("mbarrier.arrive.release.cluster.shared::cta.b64 _, [%0], %1;" ::"r"(
+                     shared_address(barrier)),
+                 "r"(count)
+                 : "memory");
 }
 
 /// mapa, mbarrier.arrive: arrives at the barrier that lies where `barrier` does, in the CTA of rank
@@ -38,44 +65,144 @@ DEV void mbarrier_arrive(Barrier* barrier) {
 /// PTX #data-movement-and-conversion-instructions-mapa,
 /// #parallel-synchronization-and-communication-instructions-mbarrier-arrive
 ///
-/// It says "I have read", nothing more: no data of the arriving thread is read on the other side.
-/// So the default CTA scope suffices; .release.cluster would add a MEMBAR.GPU to every K block
-/// (seen in the SASS of nvcc 13.0), and .acquire.cluster an L1 invalidation to every wait. This
-/// rests on what the hardware does, as CUTLASS's ClusterBarrier::arrive rests on it: by the manual
-/// a release at CTA scope orders nothing for another CTA.
+/// At CTA scope it says "I have read", nothing more: no data of the arriving thread is read on the
+/// other side. So the default CTA scope suffices; .release.cluster would add a MEMBAR.GPU to every
+/// K block (seen in the SASS of nvcc 13.0), and .acquire.cluster an L1 invalidation to every wait.
+/// This rests on what the hardware does, as CUTLASS's ClusterBarrier::arrive rests on it: by the
+/// manual a release at CTA scope orders nothing for another CTA.
+template <Scope kScope = Scope::cta>
 DEV void mbarrier_arrive_cluster(Barrier* barrier, int rank) {
-  asm volatile(
-      "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-      "mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(shared_address(barrier)),
-      "r"(rank)
-      : "memory");
+  static_assert(kScope <= Scope::cluster);
+  if constexpr (kScope == Scope::cta)
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(shared_address(barrier)),
+        "r"(rank)
+        : "memory");
+  else
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(
+            shared_address(barrier)),
+        "r"(rank)
+        : "memory");
+}
+template <Scope kScope = Scope::cta>
+DEV void mbarrier_arrive_count_cluster(Barrier* barrier, int rank, int count) {
+  static_assert(kScope <= Scope::cluster);
+  if constexpr (kScope == Scope::cta)
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.shared::cluster.b64 _, [remote], %2; }" ::"r"(shared_address(barrier)),
+        "r"(rank), "r"(count)
+        : "memory");
+  else
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote], %2; }" ::"r"(
+            shared_address(barrier)),
+        "r"(rank), "r"(count)
+        : "memory");
 }
 
-/// mbarrier.arrive.expect_tx: announces `bytes` of asynchronous copies, then arrives once.
-/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-arrive
-DEV void mbarrier_arrive_expect_tx(Barrier* barrier, int bytes) {
+/// mbarrier.expect_tx: announces `bytes` of asynchronous copies in the current phase, and does not
+/// arrive. It orders nothing.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-expect-tx
+DEV void mbarrier_expect_tx(Barrier* barrier, int bytes) {
   asm volatile(
-      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
       "r"(bytes)
       : "memory");
 }
 
-/// mbarrier.try_wait.parity, by default an acquire at CTA scope: blocks until the phase of the
-/// given parity has completed; what the arriving threads of this CTA wrote before, and the copies
-/// counted on the barrier, are then visible. (Of copies the manual says so where threads of this
-/// CTA requested them; it is silent on a multicast from another CTA.)
+/// mbarrier.arrive.expect_tx: announces `bytes` of asynchronous copies, then arrives once; with
+/// mapa, at the barrier that lies there in the CTA of rank `rank`.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-arrive
+template <Scope kScope = Scope::cta>
+DEV void mbarrier_arrive_expect_tx(Barrier* barrier, int bytes) {
+  static_assert(kScope <= Scope::cluster);
+  if constexpr (kScope == Scope::cta)
+    asm volatile(
+        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+        "r"(bytes)
+        : "memory");
+  else
+    asm volatile("mbarrier.arrive.expect_tx.release.cluster.shared::cta.b64 _, [%0], %1;" ::"r"(
+                     shared_address(barrier)),
+                 "r"(bytes)
+                 : "memory");
+}
+template <Scope kScope = Scope::cta>
+DEV void mbarrier_arrive_expect_tx_cluster(Barrier* barrier, int rank, int bytes) {
+  static_assert(kScope <= Scope::cluster);
+  if constexpr (kScope == Scope::cta)
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.expect_tx.shared::cluster.b64 _, [remote], %2; }" ::"r"(
+            shared_address(barrier)),
+        "r"(rank), "r"(bytes)
+        : "memory");
+  else
+    asm volatile(
+        "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [remote], %2; }" ::"r"(
+            shared_address(barrier)),
+        "r"(rank), "r"(bytes)
+        : "memory");
+}
+
+// Whether a wait instruction has found the phase of a parity complete.
+#define KILN_WAIT(INSTRUCTION)                     \
+  asm volatile("{ .reg .pred p; " INSTRUCTION      \
+               ".shared::cta.b64 p, [%1], %2;\n\t" \
+               "selp.u32 %0, 1, 0, p; }"           \
+               : "=r"(done)                        \
+               : "r"(address), "r"(parity)         \
+               : "memory");
+
+/// mbarrier.test_wait.parity: has the phase of the given parity completed? If so it is an acquire,
+/// by default at CTA scope.
 /// PTX #parallel-synchronization-and-communication-instructions-mbarrier-test-wait-try-wait
-DEV void mbarrier_wait(Barrier* barrier, u32 parity) {
+template <Scope kScope = Scope::cta>
+DEV bool mbarrier_test_wait(Barrier* barrier, u32 parity) {
+  static_assert(kScope <= Scope::cluster);
   const u32 address = shared_address(barrier);
   u32 done;
-  do {
-    asm volatile(
-        "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
-        "selp.u32 %0, 1, 0, p; }"
-        : "=r"(done)
-        : "r"(address), "r"(parity)
-        : "memory");
-  } while (done == 0);
+  if constexpr (kScope == Scope::cta) {
+    KILN_WAIT("mbarrier.test_wait.parity")
+  } else {
+    KILN_WAIT("mbarrier.test_wait.parity.acquire.cluster")
+  }
+  return done != 0;
+}
+
+/// mbarrier.try_wait.parity: the same, but waits for a while before it says no.
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-test-wait-try-wait
+template <Scope kScope = Scope::cta>
+DEV bool mbarrier_try_wait(Barrier* barrier, u32 parity) {
+  static_assert(kScope <= Scope::cluster);
+  const u32 address = shared_address(barrier);
+  u32 done;
+  if constexpr (kScope == Scope::cta) {
+    KILN_WAIT("mbarrier.try_wait.parity")
+  } else {
+    KILN_WAIT("mbarrier.try_wait.parity.acquire.cluster")
+  }
+  return done != 0;
+}
+
+#undef KILN_WAIT
+
+/// mbarrier.try_wait.parity again and again, by default an acquire at CTA scope: blocks until the
+/// phase of the given parity has completed; what the arriving threads of this CTA (at cluster
+/// scope: of the cluster, if they released at that scope) wrote before, and the copies counted on
+/// the barrier, are then visible. (Of copies the manual says so where threads of this CTA requested
+/// them; it is silent on a multicast from another CTA.)
+/// PTX #parallel-synchronization-and-communication-instructions-mbarrier-test-wait-try-wait
+template <Scope kScope = Scope::cta>
+DEV void mbarrier_wait(Barrier* barrier, u32 parity) {
+  while (!mbarrier_try_wait<kScope>(barrier, parity)) {
+  }
 }
 
 }  // namespace kiln::ptx

@@ -2,7 +2,7 @@
 // "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 
-#include "device/types.hpp"
+#include "device/ptx/order.hpp"
 
 /// Defines the entry point of a generated kernel: K provides Params, kThreads and run().
 #define KILN_KERNEL(K)                                         \
@@ -80,6 +80,41 @@ DEV void cluster_sync() {
       "barrier.cluster.arrive.relaxed;\n\t"
       "barrier.cluster.wait;" ::
           : "memory");
+}
+
+/// barrier.cluster.arrive and .wait: cluster_sync in two halves. Every thread arrives once, and
+/// waits before it arrives again. Release publishes its writes, of global and shared memory, to
+/// whoever has waited; relaxed publishes nothing. A wait always acquires. PTX
+/// #parallel-synchronization-and-communication-instructions-barrier-cluster
+template <Order kOrder = Order::release>
+DEV void cluster_arrive() {
+  static_assert(kOrder == Order::release || kOrder == Order::relaxed);
+  if constexpr (kOrder == Order::release)
+    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+  else
+    asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
+}
+DEV void cluster_wait() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
+
+/// nanosleep: suspends the thread for anything from 0 to twice `nanoseconds`, at most 1 ms.
+/// PTX #miscellaneous-instructions-nanosleep
+DEV void nanosleep(u32 nanoseconds) { asm volatile("nanosleep.u32 %0;" ::"r"(nanoseconds)); }
+
+/// %clock64: cycles of this SM.
+/// PTX #special-registers-clock64
+DEV u64 read_clock() {
+  u64 cycles;
+  asm volatile("mov.u64 %0, %%clock64;" : "=l"(cycles)::"memory");
+  return cycles;
+}
+
+/// %globaltimer: nanoseconds, the same for all of the GPU; its steps may be as long as a
+/// microsecond.
+/// PTX #special-registers-globaltimer
+DEV u64 read_global_timer() {
+  u64 nanoseconds;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(nanoseconds)::"memory");
+  return nanoseconds;
 }
 
 /// setmaxnreg: the whole warpgroup takes (waiting until there are enough) or gives back registers.

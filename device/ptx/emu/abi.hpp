@@ -11,7 +11,7 @@
 // meet in a version check rather than in a crash.
 #pragma once
 
-#include "device/types.hpp"
+#include "device/ptx/order.hpp"
 
 namespace kiln::emu {
 
@@ -50,6 +50,24 @@ struct WgmmaForm {
   bool operator==(const WgmmaForm&) const = default;
 };
 
+using ptx::ClusterAddress;
+using ptx::Order;
+using ptx::Scope;
+using ptx::Word;
+
+/// How an access or a fence orders memory.
+struct Ordering {
+  Order order;
+  Scope scope;
+};
+
+// Variants of an instruction that one entry of the table serves.
+enum class Shuffle : u8 { idx, up, down, bfly };
+enum class Vote : u8 { ballot, any, all };
+enum class Redux : u8 { add, min_u32, min_s32, max_u32, max_s32, and_b32, or_b32, xor_b32 };
+enum class MemoryOp : u8 { load, store, red_add, atom_add, atom_exch, atom_cas };
+enum class Comparison : u8 { equal, at_least };
+
 /// What the emulator does for a kernel. The wrappers of device/ptx/emu say what each entry means;
 /// `barrier` is always the address of an 8-byte mbarrier in the calling CTA's shared memory.
 struct Abi {
@@ -65,23 +83,51 @@ struct Abi {
   void (*named_barrier_sync)(int id, int threads);
   void (*named_barrier_arrive)(int id, int threads);
   void (*cluster_sync)();
+  void (*cluster_arrive)(Order order);
+  void (*cluster_wait)();
+  void (*nanosleep)(u32 nanoseconds);
+  u64 (*read_clock)();
   void (*register_alloc)(int registers);
   void (*register_dealloc)(int registers);
   void (*grid_dependency_wait)();
   void (*grid_dependency_launch)();
 
+  // warp.hpp
+  u32 (*shuffle)(Shuffle mode, u32 value, u32 lane, int width);
+  u32 (*vote)(Vote mode, int predicate);
+  u32 (*match_any)(u32 value);
+  u32 (*redux)(Redux op, u32 value);
+
   // mbarrier.hpp
   void (*mbarrier_init)(void* barrier, int count);
+  void (*mbarrier_inval)(void* barrier);
   void (*fence_mbarrier_init)();
-  void (*mbarrier_arrive)(void* barrier);
-  void (*mbarrier_arrive_cluster)(void* barrier, int rank);
-  void (*mbarrier_arrive_expect_tx)(void* barrier, int bytes);
-  void (*mbarrier_wait)(void* barrier, u32 parity);
+  void (*mbarrier_arrive)(void* barrier, int count, Scope scope);
+  void (*mbarrier_arrive_cluster)(void* barrier, int rank, int count, Scope scope);
+  void (*mbarrier_expect_tx)(void* barrier, int bytes);
+  void (*mbarrier_arrive_expect_tx)(void* barrier, int bytes, Scope scope);
+  void (*mbarrier_arrive_expect_tx_cluster)(void* barrier, int rank, int bytes, Scope scope);
+  int (*mbarrier_test_wait)(void* barrier, u32 parity, Scope scope);
+  int (*mbarrier_try_wait)(void* barrier, u32 parity, Scope scope);
+  void (*mbarrier_wait)(void* barrier, u32 parity, Scope scope);
 
   // memory.hpp
   void (*misaligned)(const void* pointer, int alignment, const char* instruction);
-  void (*stmatrix_x4)(void* row, u32 r0, u32 r1, u32 r2, u32 r3);
+  void (*stmatrix)(void* row, const u32* words, int matrices, int transposed);
+  void (*ldmatrix)(const void* row, u32* words, int matrices, int transposed);
   void (*fence_proxy_async)(AsyncFence what);
+
+  // cluster.hpp
+  ClusterAddress (*map_to_cta)(const void* pointer, int rank);
+  void (*load_cluster)(ClusterAddress from, void* value, int bytes);
+  void (*store_cluster)(ClusterAddress to, const void* value, int bytes);
+  void (*st_async)(ClusterAddress to, const void* value, int bytes, ClusterAddress barrier);
+  void (*red_async_add)(ClusterAddress to, u32 value, ClusterAddress barrier);
+
+  // flag.hpp
+  u64 (*access_global)(MemoryOp op, void* p, int bytes, u64 value, u64 expected, Ordering ordering);
+  void (*fence)(Ordering ordering);
+  int (*wait_until)(Comparison comparison, const u32* flag, u32 value, Scope scope, u64 timeout_ns);
 
   // tma.hpp
   void (*tma_prefetch_descriptor)(const TensorMap* map);

@@ -74,6 +74,18 @@ DEV void named_barrier_arrive(int id, int threads) {
   emu::machine->named_barrier_arrive(id, threads);
 }
 DEV void cluster_sync() { emu::machine->cluster_sync(); }
+template <Order kOrder = Order::release>
+DEV void cluster_arrive() {
+  static_assert(kOrder == Order::release || kOrder == Order::relaxed);
+  emu::machine->cluster_arrive(kOrder);
+}
+DEV void cluster_wait() { emu::machine->cluster_wait(); }
+
+/// Time is the number of steps that the emulator has taken, a cycle and a nanosecond each; it also
+/// passes with every look at it, and with every sleep.
+DEV void nanosleep(u32 nanoseconds) { emu::machine->nanosleep(nanoseconds); }
+DEV u64 read_clock() { return emu::machine->read_clock(); }
+DEV u64 read_global_timer() { return emu::machine->read_clock(); }
 
 template <int kRegisters>
 DEV void register_alloc() {
