@@ -13,21 +13,24 @@ struct S { alignas(1024) u8 box[8192 + 128]; alignas(8) Barrier full; };
 enum Arg { kX, kY, kZ, kV, kW, kRank, kBytes, kCovered };
 )";
 
-/// "tma_load_1d(&p.map, &s.full, s.box, x)" and so on for every rank.
-std::string for_every_rank(const std::string& name, const std::string& arguments) {
-  std::string text =
-                  "const int x = p.args[kX], y = p.args[kY], z = p.args[kZ], v = p.args[kV],"
-                  " w = p.args[kW];\n(void)y, (void)z, (void)v, (void)w;\n"
-                  "switch (p.args[kRank]) {\n",
-              at;
-  constexpr const char* kNames[] = {"x", "y", "z", "v", "w"};
+/// A switch over the rank: tma_load_1d(&p.map, &s.full, s.box, x) and so on, where `name` is
+/// "tma_load_" and `suffix` what follows "1d".
+std::string for_every_rank(const std::string& name, const std::string& suffix,
+                           const std::string& arguments) {
+  std::string text = R"(
+      const int x = p.args[kX], y = p.args[kY], z = p.args[kZ], v = p.args[kV], w = p.args[kW];
+      (void)y, (void)z, (void)v, (void)w;
+      switch (p.args[kRank]) {
+)";
+  constexpr const char* kAt[] = {"",          ", x",          ", x, y",
+                                 ", x, y, z", ", x, y, z, v", ", x, y, z, v, w"};
   for (int rank = 1; rank <= 5; ++rank) {
-    at += std::string(", ") + kNames[rank - 1];
-    std::string call = name;
-    call.replace(call.find('#'), 1, std::to_string(rank));
-    text += "case " + std::to_string(rank) + ": " + call + "(" + arguments + at + "); break;\n";
+    const std::string digit = std::to_string(rank);
+    text.append("        case ").append(digit).append(": ").append(name).append(digit);
+    text.append("d").append(suffix).append("(").append(arguments).append(kAt[rank]);
+    text.append("); break;\n");
   }
-  return text + "}\n";
+  return text.append("      }\n");
 }
 
 // Shared memory as it is after the load.
@@ -45,7 +48,7 @@ std::string load_body() {
     if (thread_idx() == 0) {
       mbarrier_arrive_expect_tx(&s.full, p.args[kBytes]);
       )" +
-         for_every_rank("tma_load_#d", "&p.map, &s.full, s.box") +
+         for_every_rank("tma_load_", "", "&p.map, &s.full, s.box") +
          R"(
     }
     mbarrier_wait(&s.full, 0);
@@ -61,7 +64,7 @@ std::string store_body() {
     cta_sync();
     if (thread_idx() == 0) {
       )" +
-         for_every_rank("tma_store_#d", "&p.map, s.box") +
+         for_every_rank("tma_store_", "", "&p.map, s.box") +
          R"(
       tma_store_commit();
       tma_store_wait<0>();
@@ -81,7 +84,7 @@ std::string reduce_body(const std::string& op) {
     cta_sync();
     if (thread_idx() == 0) {
       )" +
-         for_every_rank("tma_reduce_#d<Reduction::" + op + ">", "&p.map, s.box") +
+         for_every_rank("tma_reduce_", "<Reduction::" + op + ">", "&p.map, s.box") +
          R"(
       tma_store_commit();
       tma_store_wait<0>();

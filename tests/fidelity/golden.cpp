@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <sstream>
 
 #include "kiln/error.hpp"
 #include "runtime/sha256.hpp"
@@ -16,51 +18,94 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kLine = 32, kBlocks = 64, kLeastBlock = 64;
+constexpr std::size_t kLine = 96, kBlocks = 32, kLeastBlock = 64;  // characters; blocks; bytes
+constexpr std::size_t kSample = 32;
 
 std::string hex(std::span<const u8> bytes) { return to_hex(std::as_bytes(bytes)); }
 
 std::string sha256_of(std::span<const u8> bytes) { return to_hex(sha256(std::as_bytes(bytes))); }
 
-std::vector<std::string> lines_of(const std::vector<u8>& answer) {
+/// Appends words to lines that are not much longer than kLine.
+void append_word(std::vector<std::string>& lines, const std::string& word) {
+  if (lines.empty() || lines.back().size() + word.size() >= kLine)
+    lines.push_back(word);
+  else
+    lines.back().append(" ").append(word);
+}
+
+/// The values that bytes hold, `size` bytes each.
+std::vector<u32> values_of(const std::vector<u8>& bytes, std::size_t size) {
+  std::vector<u32> values(bytes.size() / size);
+  for (std::size_t i = 0; i < values.size(); ++i) std::memcpy(&values[i], &bytes[i * size], size);
+  return values;
+}
+
+std::vector<std::string> lines_of(const std::vector<u8>& answer, std::size_t size) {
+  const std::vector<u32> values = values_of(answer, size);
   std::vector<std::string> lines;
-  std::string last;
-  int times = 0;
-  const auto flush = [&] {
-    if (times > 0) lines.push_back(times == 1 ? last : fmt::format("{} x{}", last, times));
-  };
-  for (std::size_t i = 0; i < answer.size(); i += kLine) {
-    std::string line = hex({&answer[i], std::min(kLine, answer.size() - i)});
-    if (line == last) {
-      ++times;
+  for (std::size_t i = 0; i < values.size();) {
+    const u32 step = i + 1 < values.size() ? values[i + 1] - values[i] : 0;
+    std::size_t end = i + 1;
+    while (end < values.size() && values[end] - values[end - 1] == step) ++end;
+    const std::size_t count = end - i;
+    if (count < 3) {
+      append_word(lines, fmt::format("{:x}", values[i++]));
       continue;
     }
-    flush();
-    last = std::move(line);
-    times = 1;
+    const bool falls = static_cast<int>(step) < 0;
+    append_word(lines, fmt::format("{:x}{}{:x}x{}", values[i], falls ? '-' : '+',
+                                   falls ? 0 - step : step, count));
+    i = end;
   }
-  flush();
   return lines;
 }
 
-u8 digit(char c) {
-  const std::string_view digits = "0123456789abcdef";
-  const std::size_t value = digits.find(c);
-  if (value == std::string_view::npos)
-    throw Error(ErrorCode::io, fmt::format("golden file: '{}' is not a hexadecimal digit", c));
-  return static_cast<u8>(value);
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::io, "golden file: " + what);
 }
 
-std::vector<u8> bytes_of(const std::vector<std::string>& lines) {
+/// A number to the base of 16 or 10 at the start of `text`, which is shortened by it.
+u32 take_number(std::string_view& text, int base) {
+  u32 value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc{}) fail(fmt::format("\"{}\" does not begin with a number", text));
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return value;
+}
+
+/// Appends what a word of a line stands for: "3f", or "10+2x8" for eight values from 0x10 by 2.
+void append_values(std::vector<u8>& bytes, std::string_view word, std::size_t size) {
+  u32 value = take_number(word, 16), step = 0, count = 1;
+  if (!word.empty()) {
+    const char sign = word.front();
+    if (sign != '+' && sign != '-') fail(fmt::format("a run goes on with \"{}\"", word));
+    word.remove_prefix(1);
+    step = take_number(word, 16);
+    if (sign == '-') step = 0 - step;
+    if (word.empty() || word.front() != 'x') fail("a run has no length");
+    word.remove_prefix(1);
+    count = take_number(word, 10);
+  }
+  for (u32 i = 0; i < count; ++i, value += step) {
+    const std::size_t at = bytes.size();
+    bytes.resize(at + size);
+    std::memcpy(&bytes[at], &value, size);
+  }
+}
+
+std::vector<u8> bytes_of(const std::vector<std::string>& lines, std::size_t size) {
   std::vector<u8> bytes;
   for (const std::string& line : lines) {
-    const std::size_t end = std::min(line.find(' '), line.size());
-    const int times = end == line.size() ? 1 : std::stoi(line.substr(end + 2));
-    for (int t = 0; t < times; ++t)
-      for (std::size_t i = 0; i + 1 < end; i += 2)
-        bytes.push_back(static_cast<u8>(digit(line[i]) << 4 | digit(line[i + 1])));
+    std::istringstream words(line);
+    for (std::string word; words >> word;) append_values(bytes, word, size);
   }
   return bytes;
+}
+
+std::size_t text_size(const std::vector<std::string>& lines) {
+  std::size_t size = 0;
+  for (const std::string& line : lines) size += line.size();
+  return size;
 }
 
 std::size_t block_bytes(std::size_t bytes) {
@@ -128,7 +173,7 @@ std::string block_difference(const Probe& probe, const Recording& recorded,
       fmt::format("{} of {} blocks of {} bytes differ, the first at {} which begins {}", differing,
                   blocks.size(), size, where(probe, byte),
                   hex({&answer[byte], std::min<std::size_t>(16, answer.size() - byte)}));
-  const std::string begins = hex({answer.data(), std::min(kLine, answer.size())});
+  const std::string begins = hex({answer.data(), std::min(kSample, answer.size())});
   if (begins != recorded.begins)
     text += fmt::format("; it begins {}, recorded {}", begins, recorded.begins);
   return text;
@@ -142,11 +187,11 @@ Recording record(const Probe& probe, const std::vector<u8>& answer) {
   recording.inputs = digest_of_inputs(probe);
   recording.bytes = answer.size();
   recording.sha256 = sha256_of(answer);
-  recording.lines = lines_of(answer);
-  if (recording.lines.size() <= kMostLines) return recording;
+  recording.lines = lines_of(answer, size_of(probe.value));
+  if (text_size(recording.lines) <= kMostText) return recording;
   recording.lines.clear();
   recording.blocks = blocks_of(answer);
-  recording.begins = hex({answer.data(), std::min(kLine, answer.size())});
+  recording.begins = hex({answer.data(), std::min(kSample, answer.size())});
   return recording;
 }
 
@@ -203,7 +248,7 @@ std::optional<std::string> difference(const Probe& probe, const Recording& recor
     return fmt::format("it answers {} bytes, recorded {}", answer.size(), recorded.bytes);
   if (sha256_of(answer) == recorded.sha256) return std::nullopt;
   if (recorded.lines.empty()) return block_difference(probe, recorded, answer);
-  const std::vector<u8> wanted = bytes_of(recorded.lines);
+  const std::vector<u8> wanted = bytes_of(recorded.lines, size_of(probe.value));
   if (wanted.size() != answer.size() || wanted == answer)
     return "the recording's lines and its SHA-256 contradict each other";
   return byte_difference(probe, wanted, answer);

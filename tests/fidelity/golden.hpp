@@ -3,11 +3,12 @@
 //   {"device": "NVIDIA H200", "driver": ..., "compiler": ..., "date": ..., "commit": ...,
 //    "probes": {"wgmma/e4m3/fragments/n16":
 //       {"asks": ..., "inputs": "<SHA-256>", "bytes": 8192, "sha256": ...,
-//        "lines": ["<32 bytes in hex> x3", ...]        all bytes, if they are few
-//        "blocks": ["<8 digits>", ...], "begins": ...  else a digest of each 1/64, and a sample
+//        "lines": ["0+1x16 90 3f800000", ...]          all of it, if that is short
+//        "blocks": ["<8 digits>", ...], "begins": ...  else a digest of each 1/32, and a sample
 //       }}}
 //
-// A line stands for 32 bytes, with "x3" for three in a row that are alike.
+// Lines hold the values of the answer in hexadecimal, each of the probe's size; "10+2x8" stands for
+// eight values from 0x10 by steps of 2.
 #pragma once
 
 #include <map>
@@ -25,14 +26,14 @@ struct Recording {
   std::string inputs;  // digest_of_inputs()
   std::size_t bytes = 0;
   std::string sha256;
-  std::vector<std::string> lines;   // empty if there would be more than kMostLines
+  std::vector<std::string> lines;   // empty if they would be longer than kMostText
   std::vector<std::string> blocks;  // 32 bits of SHA-256 of each block_bytes()
   std::string begins;               // the first 32 bytes
 
   bool operator==(const Recording&) const = default;
 };
 
-inline constexpr std::size_t kMostLines = 140;
+inline constexpr std::size_t kMostText = 9300;  // characters: 1024 random FP32 values fit
 
 struct Golden {
   std::string device, driver, compiler, date, commit, sources;

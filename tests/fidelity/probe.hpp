@@ -102,6 +102,7 @@ std::vector<Probe> scalar_probes();
 std::vector<Probe> thread_probes();
 std::vector<Probe> copy_probes();
 std::vector<Probe> bulk_probes();
-std::vector<Probe> wgmma_e4m3_probes();
+std::vector<Probe> wgmma_layout_probes();
+std::vector<Probe> wgmma_sum_probes();
 
 }  // namespace kiln::test
