@@ -107,7 +107,7 @@ int row_bytes(const TensorMapSpec& spec) {
 std::string at_text(const Place& at, int rank) {
   std::string text = "box at";
   for (int i = 0; i < rank; ++i)
-    text += (i == 0 ? " " : ",") + std::to_string(at[static_cast<std::size_t>(i)]);
+    text.append(i == 0 ? " " : ",").append(std::to_string(at[static_cast<std::size_t>(i)]));
   return text;
 }
 

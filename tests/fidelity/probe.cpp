@@ -99,8 +99,8 @@ std::string digest_of_inputs(const Probe& probe) {
 const std::vector<Probe>& all_probes() {
   static const std::vector<Probe> probes = [] {
     std::vector<Probe> all;
-    for (auto family : {scalar_probes, thread_probes, copy_probes, bulk_probes, wgmma_layout_probes,
-                        wgmma_sum_probes})
+    for (auto family : {scalar_probes, thread_probes, warp_probes, cluster_probes, copy_probes,
+                        bulk_probes, wgmma_layout_probes, wgmma_sum_probes})
       for (Probe& probe : family()) all.push_back(std::move(probe));
     return all;
   }();

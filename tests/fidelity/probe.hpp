@@ -100,6 +100,8 @@ void append(std::vector<u8>& bytes, const T& value) {
 // The families, each in its file.
 std::vector<Probe> scalar_probes();
 std::vector<Probe> thread_probes();
+std::vector<Probe> warp_probes();
+std::vector<Probe> cluster_probes();
 std::vector<Probe> copy_probes();
 std::vector<Probe> bulk_probes();
 std::vector<Probe> wgmma_layout_probes();

@@ -1,4 +1,4 @@
-// Who a thread is, how threads meet, and what a warp stores together.
+// Who a thread is, and how threads meet: barriers of all kinds.
 #include "tests/fidelity/probe.hpp"
 
 namespace kiln::test {
@@ -117,37 +117,10 @@ Probe named_barriers() {
   return probe;
 }
 
-/// Register i of lane l holds (l, i, half) in its two 16-bit halves; args[0] + args[1] * lane and
-/// args[2] say where each lane's row lies: 16 * ((args[0] + args[1] * lane) ^ args[2]).
-Probe stmatrix() {
-  Probe probe;
-  probe.name = "stmatrix/x4";
-  probe.asks = "where each 16-bit half of each register lands, rows in order, reversed, swizzled";
-  probe.source = probe_source(32, "struct S { alignas(128) u8 rows[1024]; };", R"(
-    S& s = shared<S>();
-    const int lane = lane_idx();
-    for (int i = lane; i < 1024; i += 32) s.rows[i] = 0xEE;
-    warp_sync();
-    u32 r[4];
-    for (int i = 0; i < 4; ++i) {
-      const u32 low = static_cast<u32>(lane << 8 | i << 4);
-      r[i] = low | (low | 1u) << 16;
-    }
-    stmatrix_x4(s.rows + 16 * (p.args[0] + p.args[1] * lane ^ p.args[2]), r[0], r[1], r[2], r[3]);
-    warp_sync();
-    for (int i = lane; i < 1024; i += 32) p.out[i] = s.rows[i];)");
-  probe.shape = {.threads = 32, .cluster = 1, .smem_bytes = 1024};
-  probe.output_bytes = 1024;
-  probe.value = ProbeValue::u16;
-  probe.launches = {
-      {.args = {0, 1, 0}}, {.args = {31, -1, 0}}, {.args = {16, 1, 5}}, {.args = {0, 2, 0}}};
-  return probe;
-}
-
 }  // namespace
 
 std::vector<Probe> thread_probes() {
-  return {identity(), named_barriers(), mbarrier_phases(), remote_arrivals(), stmatrix()};
+  return {identity(), named_barriers(), mbarrier_phases(), remote_arrivals()};
 }
 
 }  // namespace kiln::test
