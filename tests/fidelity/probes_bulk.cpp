@@ -259,7 +259,8 @@ struct S { alignas(128) u8 source[256]; alignas(128) u8 to[8][256]; Barrier full
       mbarrier_arrive_expect_tx(&s.full, 8 * 256);
     }
     fence_proxy_async();
-    cluster_sync();
+    cluster_arrive<Order::release>();
+    cluster_wait();
     if (lane == 0) {
       const int other = rank ^ 1;
       bulk_reduce_to_cluster<Reduction::add, Element::u32>(s.source, &s.full, s.to[0], 256, other);

@@ -271,9 +271,9 @@ Probe chain_from_registers(const WgmmaKind& kind) {
 
 std::vector<Probe> wgmma_sum_probes() {
   std::vector<Probe> probes;
-  for (const StepQuestion& question : step_questions()) probes.push_back(sums(question, 8));
+  for (const StepQuestion& question : step_questions()) probes.push_back(sums(question, 16));
   for (const WgmmaKind& kind : wgmma_kinds()) {
-    for (const Question& question : questions()) probes.push_back(sums(kind, question, 8));
+    for (const Question& question : questions()) probes.push_back(sums(kind, question, 16));
     probes.push_back(special_values(kind));
     if (kind.a.bytes == 1) probes.push_back(all_products(kind));
     probes.push_back(chains(kind, 64, kWidths));
