@@ -33,6 +33,7 @@ inline Term accumulator_term(float c) {
 
 /// The term in units of 2^(top - bits), cut toward zero.
 inline i64 aligned(const Term& term, int top, int bits) {
+  if (term.significand == 0) return 0;  // its exponent may be above the top
   const int right = std::min(top - term.exponent + term.fraction_bits - bits, 63);
   const i64 magnitude = right >= 0 ? term.significand >> right : term.significand << -right;
   return term.negative ? -magnitude : magnitude;

@@ -72,6 +72,7 @@ struct Lanes {
   // g++ drops the attribute of an alias declaration that depends on a template parameter.
   typedef float Float __attribute__((vector_size(kLanes * 4)));
   typedef int Int __attribute__((vector_size(kLanes * 4)));
+  typedef unsigned UInt __attribute__((vector_size(kLanes * 4)));
   typedef u8 Byte __attribute__((vector_size(kLanes * 4)));
 };
 
@@ -102,10 +103,12 @@ template <int kLanes, bool kInfinities>
                                                  const Block& b, int lane, int* special) {
   using Float = typename Lanes<kLanes>::Float;
   using Int = typename Lanes<kLanes>::Int;
+  using UInt = typename Lanes<kLanes>::UInt;  // sums wrap in columns that are not used
   Int packed;
   largest_sums<kLanes>(packed, a_exponents, b, lane);
 
-  Int c_bits[4], top[4], sum[4];
+  Int c_bits[4], top[4];
+  UInt sum[4];
   Float scale[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
@@ -114,19 +117,19 @@ template <int kLanes, bool kInfinities>
     const Int of_accumulator = ((c_bits[v] >> 23) & 255) - 127;
     top[v] = of_products > of_accumulator ? of_products : of_accumulator;  // -92 .. 128
     scale[v] = (Float)((13 + 127 - top[v]) << 23);
-    sum[v] = __builtin_convertvector((Float)c_bits[v] * scale[v], Int);
+    sum[v] = (UInt) __builtin_convertvector((Float)c_bits[v] * scale[v], Int);
   }
   for (int k = 0; k < kK; ++k) {
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
       Float value;
       load(value, &b.value[k][lane + 16 * v]);
-      sum[v] += __builtin_convertvector(scale[v] * a[k] * value, Int);
+      sum[v] += (UInt) __builtin_convertvector(scale[v] * a[k] * value, Int);
     }
   }
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
-    const Int cut = (Int) __builtin_convertvector(sum[v], Float) & ~0x3FF;
+    const Int cut = (Int) __builtin_convertvector((Int)sum[v], Float) & ~0x3FF;
     Int result = (Int)((Float)cut * (Float)((top[v] - 13 + 127) << 23));
     Int alone;
     accumulator_alone(alone, c_bits[v]);

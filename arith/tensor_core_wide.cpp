@@ -47,19 +47,20 @@ WideValues::WideValues(WideType type, const void* from) : value{} {
 
 float mma_wide(WideType type, float c, const float* a, const float* b, std::ptrdiff_t stride) {
   const int count = mma_step(type);
-  Term terms[16 + 1];
   SpecialSum special;
+  for (int k = 0; k < count; ++k) special.add_product(a[k], b[k * stride]);
+  special.add(c);
+  if (special.any()) return special.result();
+
+  Term terms[16 + 1];
   bool all_zero = true;
   for (int k = 0; k < count; ++k) {
     const float y_value = b[k * stride];
     const Operand x = operand(type, a[k]), y = operand(type, y_value);
-    special.add_product(a[k], y_value);
     terms[k] = {x.significand * y.significand, x.exponent + y.exponent, 46,
                 ((std::bit_cast<u32>(a[k]) ^ std::bit_cast<u32>(y_value)) >> 31) != 0};
     all_zero &= terms[k].significand == 0;
   }
-  special.add(c);
-  if (special.any()) return special.result();
   if (all_zero) {
     int alone;
     accumulator_alone<~0>(alone, std::bit_cast<int>(c));

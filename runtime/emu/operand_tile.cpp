@@ -36,12 +36,10 @@ std::string OperandTile::error(std::size_t shared_bytes) const {
   }
   // Under a swizzle, the chunks of a K-major step lie in one line.
   const bool lines_used = atoms_along_lines() > 1, chunks_used = atoms_along_chunks() > 1;
-  const std::string wrong_stride =
-      stride_error("stride", stride(), exchanged() ? chunks_used : lines_used);
-  if (!wrong_stride.empty()) return wrong_stride;
-  const std::string wrong_leading =
-      stride_error("leading dimension", leading(), exchanged() ? lines_used : chunks_used);
-  if (!wrong_leading.empty()) return wrong_leading;
+  std::string wrong = stride_error("stride", stride(), exchanged() ? chunks_used : lines_used);
+  if (wrong.empty())
+    wrong = stride_error("leading dimension", leading(), exchanged() ? lines_used : chunks_used);
+  if (!wrong.empty()) return wrong;
   const u64 end = u64{start} / line_bytes() * line_bytes() +
                   u64{next_lines()} * (atoms_along_lines() - 1) +
                   u64{next_chunks()} * (atoms_along_chunks() - 1) + atom_bytes();
@@ -53,17 +51,17 @@ std::string OperandTile::error(std::size_t shared_bytes) const {
 }
 
 void OperandTile::gather(const std::byte* shared, u8* rows_out) const {
-  const u32 all_lines = static_cast<u32>(lines()), all_chunks = static_cast<u32>(chunks());
-  for (u32 line = 0; line < all_lines; ++line)
-    for (u32 chunk = 0; chunk < all_chunks; ++chunk) {
-      const std::byte* from = shared + (chunk_address(line, chunk) - kSharedBase);
+  for_each_atom([&](u32 first_line, u32 first_chunk, u32 count) {
+    for_each_chunk(first_line, first_chunk, count, [&](u32 line, u32 chunk, u32 address) {
+      const std::byte* from = shared + (address - kSharedBase);
       if (!mn_major) {
         std::memcpy(rows_out + line * kStepBytes + chunk * kChunk, from, kChunk);
-        continue;
+        return;
       }
       for (u32 row = 0; row < 8; ++row)
         std::memcpy(rows_out + (chunk * 8 + row) * kStepBytes + line * 2, from + row * 2, 2);
-    }
+    });
+  });
 }
 
 }  // namespace kiln::emu

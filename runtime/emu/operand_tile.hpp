@@ -65,11 +65,25 @@ struct OperandTile {
     return static_cast<u32>(ceil_div(chunks(), static_cast<int>(line_chunks())));
   }
 
-  u32 chunk_address(u32 line, u32 chunk) const {
-    return swizzled_address(start + line / kLines * next_lines() + line % kLines * line_bytes() +
-                                chunk % line_chunks() * kChunk +
-                                chunk / line_chunks() * next_chunks(),
-                            span());
+  /// Calls f(line, chunk, address of its 16 bytes) for the chunks of lines `line` to line + 7, from
+  /// `chunk` to the last that the atom has.
+  template <class F>
+  void for_each_chunk(u32 line, u32 chunk, u32 count, F&& f) const {
+    const u32 atom = atom_address(line, chunk), bytes = line_bytes(), swizzle = span();
+    for (u32 i = 0; i < kLines; ++i)
+      for (u32 j = 0; j < count; ++j)
+        f(line + i, chunk + j, swizzled_address(atom + i * bytes + j * kChunk, swizzle));
+  }
+  /// Calls f(first line, first chunk, chunks) for every atom.
+  template <class F>
+  void for_each_atom(F&& f) const {
+    const u32 all = static_cast<u32>(chunks()), width = line_chunks();
+    for (u32 line = 0; line < static_cast<u32>(lines()); line += kLines)
+      for (u32 chunk = 0; chunk < all; chunk += width)
+        f(line, chunk, all - chunk < width ? all - chunk : width);
+  }
+  u32 atom_address(u32 line, u32 chunk) const {
+    return start + line / kLines * next_lines() + chunk / line_chunks() * next_chunks();
   }
   std::string stride_error(const char* name, u32 bytes, bool used) const;
 
@@ -78,21 +92,18 @@ struct OperandTile {
 
 template <class F>
 void OperandTile::for_each_range(F&& f) const {
-  const u32 all = static_cast<u32>(chunks()), width = line_chunks();
-  for (u32 line = 0; line < static_cast<u32>(lines()); line += kLines)
-    for (u32 chunk = 0; chunk < all; chunk += width) {
-      const u32 used = min_of(static_cast<int>(width), static_cast<int>(all - chunk));
-      if (used == width) {  // a swizzle exchanges chunks within a line only
-        f(start - kSharedBase + line / kLines * next_lines() + chunk / width * next_chunks(),
-          atom_bytes());
-        continue;
-      }
-      // Chunks 2i and 2i+1 stay neighbours under every swizzle, perhaps in the other order.
-      const u32 unit = used % 2 == 0 ? 2 : 1;
-      for (u32 i = line; i < line + kLines; ++i)
-        for (u32 j = chunk; j < chunk + used; j += unit)
-          f((chunk_address(i, j) & ~(unit * kChunk - 1)) - kSharedBase, unit * kChunk);
+  for_each_atom([&](u32 line, u32 chunk, u32 count) {
+    if (count == line_chunks()) {  // a swizzle exchanges chunks within a line only
+      f(atom_address(line, chunk) - kSharedBase, atom_bytes());
+      return;
     }
+    // Chunks 2i and 2i+1 stay neighbours under every swizzle, perhaps in the other order.
+    const u32 unit = count % 2 == 0 ? 2 : 1;
+    for_each_chunk(line, chunk, count, [&](u32, u32 at, u32 address) {
+      if ((at - chunk) % unit == 0)
+        f((address & ~(unit * kChunk - 1)) - kSharedBase, unit * kChunk);
+    });
+  });
 }
 
 }  // namespace kiln::emu

@@ -240,6 +240,17 @@ TEST(EngineWgmmaTypesDescriptor, OneArgumentIsTheUsualLayout) {
       shared_body("bf16"));
 }
 
+TEST(EngineWgmmaTypesDecoding, BIsDecodedAnewForAnotherType) {
+  // The same bytes of B as E5M2, FP16 and then E4M3.
+  Problem x(kTypes[0], 24);
+  x.expect_product(
+      "float e[kN / 2]; wgmma_fence(); for (int i = 0; i < 2; ++i) { wgmma_e5m2<kN>(e, a + i * "
+      "a_step, "
+      "b + i * b_step, false); wgmma_fp16<kN>(e, a + i * a_step, b + i * b_step, false); } "
+      "wgmma_commit(); wgmma_wait<0>(e);" +
+      shared_body("e4m3"));
+}
+
 // ---- operands in registers
 // -----------------------------------------------------------------------
 
