@@ -122,6 +122,7 @@ void CopyEngine::start_to_cluster(Copy copy, const void* barrier, const void* de
   copy.to_offset = checked_shared(destination, copy.bytes, instruction);
   copy.barrier = thread.cta->mbarriers.offset_of(barrier, instruction);
   copy.to->mbarriers.check(copy.barrier, instruction);
+  if (copy.bytes == 0) return;
   copy.id = new_id();
   if (!copy.reduces)
     std::memset(copy.to->shared.data() + copy.to_offset, static_cast<int>(kUndefined), copy.bytes);

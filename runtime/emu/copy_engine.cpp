@@ -1,6 +1,7 @@
 #include "runtime/emu/copy_engine.hpp"
 
 #include <cstring>
+#include <mutex>
 #include <numeric>
 
 #include "runtime/emu/engine.hpp"
@@ -94,6 +95,7 @@ void CopyEngine::start_loads(const Copy& copy, void* barrier, u32 cta_mask,
 
 void CopyEngine::start_load_into(Copy copy, Cta& cta, u32 barrier, const char* instruction) {
   cta.mbarriers.check(barrier, instruction);
+  if (copy.bytes == 0) return;
   copy.step = Copy::Step::land;
   copy.cta = &cta;
   copy.barrier = barrier;
@@ -115,6 +117,7 @@ void CopyEngine::start_load_into(Copy copy, Cta& cta, u32 barrier, const char* i
 
 void CopyEngine::start_store(Copy copy) {
   BulkGroups& bulk = copy.thread->bulk;
+  if (copy.bytes == 0) return;
   copy.step = Copy::Step::read;
   copy.cta = copy.thread->cta;
   copy.group = bulk.read.stores.size() - 1;
@@ -260,6 +263,10 @@ void CopyEngine::read(Copy& copy) {
 }
 
 void CopyEngine::write(Copy& copy) {
+  // Clusters run on several OS threads, and may reduce into the same elements.
+  static std::mutex reductions;
+  std::unique_lock lock(reductions, std::defer_lock);
+  if (copy.reduces) lock.lock();
   if (copy.far == Copy::Far::tensor) {
     reread_map(copy);
     if (copy.reduces)

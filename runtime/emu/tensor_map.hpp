@@ -56,7 +56,8 @@ struct BoxMap {
   }
   u32 rows() const { return count(1) * count(2) * count(3) * count(4); }
   u32 row_bytes() const { return u32{box[0]} * element_bytes; }
-  /// What a copy moves, and counts on its barrier.
+  /// What a copy moves, and counts on its barrier: of a row narrower than its swizzle, by our
+  /// belief, not the rest of the span.
   u32 bytes() const { return row_bytes() * rows(); }
   /// What it takes in shared memory, in which rows may be further apart than they are long.
   u32 row_pitch() const { return std::max<u32>(row_bytes(), swizzle_span); }
@@ -76,7 +77,7 @@ struct BoxMap {
   /// clipped to the tensor, along a row at whole 16-byte pieces.
   void read(const std::byte* shared, u32 offset, std::byte* box_data) const;
   void write(const Coordinates& at, const std::byte* box_data) const;
-  /// In place of write: a reduction into global memory.
+  /// In place of write: a reduction into global memory, clipped, by our belief, as a store is.
   void reduce(const Coordinates& at, const std::byte* box_data, Reduction op) const;
 
   /// Calls f(address, bytes) for every contiguous piece of global memory that a load of the box at

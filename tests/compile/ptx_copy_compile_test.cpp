@@ -39,8 +39,8 @@ TEST(PtxCopyCompile, TensorCopiesOfEveryRank) {
   KILN_NEED_COMPILER();
   std::string body, at;
   for (int rank = 1; rank <= 5; ++rank) {
-    at += ", " + std::to_string(rank);
-    const std::string d = std::to_string(rank) + "d";
+    at.append(", ").append(std::to_string(rank));
+    const std::string d = std::to_string(rank).append("d");
     body += "tma_load_" + d + "(&p.map, &s.full, s.box" + at + ");\n";
     body += "tma_load_" + d + "_multicast(&p.map, &s.full, s.box" + at + ", p.mask);\n";
     body += "tma_store_" + d + "(&p.map, s.box" + at + ");\n";
@@ -89,7 +89,7 @@ TEST(PtxCopyCompile, CpAsyncAndTensorMaps) {
       "tensormap_replace_global_address(&s.map, p.data);\n"
       "tensormap_cp_fenceproxy(p.made, &s.map); fence_proxy_tensormap_acquire(p.made);\n";
   for (int d = 0; d < 5; ++d) {
-    const std::string dimension = "<" + std::to_string(d) + ">";
+    const std::string dimension = std::string("<").append(std::to_string(d)).append(">");
     body += "tensormap_replace_global_dim" + dimension + "(&s.map, 64);\n";
     body += "tensormap_replace_box_dim" + dimension + "(&s.map, 64);\n";
     if (d > 0) body += "tensormap_replace_global_stride" + dimension + "(&s.map, 64);\n";

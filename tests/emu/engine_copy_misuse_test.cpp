@@ -40,6 +40,14 @@ TEST(EngineCopyMisuse, Addresses) {
       {"before mbarrier_init"});
   expect_copy_error("if (one) tma_load_3d(&p.map, &s.full, s.box, 0, 0, 0);",
                     {"tma_load_3d", "2 dimensions, the instruction 3"});
+  expect_copy_error("if (one) tma_prefetch_3d(&p.map, 0, 0, 0);",
+                    {"tma_prefetch_3d", "2 dimensions, the instruction 3"});
+  expect_copy_error("if (one) tma_reduce_1d<Reduction::add>(&p.map, s.box, 0);",
+                    {"tma_reduce_1d", "2 dimensions, the instruction 1"});
+  expect_copy_error("if (one) tma_load_5d_multicast(&p.map, &s.full, s.box, 0, 0, 0, 0, 0, 1);",
+                    {"tma_load_5d_multicast", "2 dimensions, the instruction 5"});
+  expect_copy_error("if (one) tma_store_4d(&p.map, s.box, 0, 0, 0, 0);",
+                    {"tma_store_4d", "2 dimensions, the instruction 4"});
   expect_copy_error("TensorMap map = {}; if (one) tma_load_2d(&map, &s.full, s.box, 0, 0);",
                     {"not one that the emulator encoded"});
 }

@@ -2,6 +2,7 @@
 // happen.
 #include <cstring>
 
+#include "runtime/emu/copy_engine.hpp"
 #include "runtime/emu/tensor_map.hpp"
 #include "tests/emu/engine_copy_support.hpp"
 
@@ -219,6 +220,61 @@ TEST(EngineCopy, MulticastReachesEveryCtaOfTheMask) {
         ASSERT_EQ(out[static_cast<std::size_t>(cta * 64 + i)], want) << cta << " " << i;
       }
   }
+}
+
+TEST(EngineCopy, MulticastOfEveryRankLoadsWhatALoadDoes) {
+  for (int rank = 1; rank <= 5; ++rank) {
+    const Case c = {Element::bf16, Swizzle::b64, rank, box_of(rank, 32), {180, 36, 4, 1, 1}};
+    Source source = load_source(rank);
+    source.body = R"(
+      S& s = shared<S>();
+      if (thread_idx() == 0) {
+        mbarrier_init(&s.full, 1);
+        fence_mbarrier_init();
+        mbarrier_arrive_expect_tx(&s.full, p.bytes);
+      }
+      cluster_sync();
+      if (cluster_rank() == 0 && thread_idx() == 0)
+        )" + wrapper("tma_load", rank) +
+                  "_multicast(&p.map, &s.full, s.box" + coordinates(rank) + R"(, 3);
+      mbarrier_wait(&s.full, 0);
+      for (int i = thread_idx(); i < 32768; i += 32) p.out[cta_idx() * 32768 + i] = s.box[i];
+      cluster_sync();)";
+    Tensor tensor(c.element);
+    std::vector<u8> out(2 * 32768), want(2 * 32768, 0xFF);
+    for_each_byte(c, tensor, [&](std::size_t in_box, const u8* byte, int) {
+      for (const std::size_t cta : {0u, 1u})
+        want[cta * 32768 + place(in_box, c.swizzle)] = byte == nullptr ? 0 : *byte;
+    });
+    run(source, params_of(c, tensor, out), {.ctas = 2, .cluster = 2, .smem_bytes = kSmem});
+    ASSERT_EQ(out, want) << c;
+  }
+}
+
+TEST(EngineCopy, ACopyNamesTheGlobalMemoryThatItTouches) {
+  const auto ranges = [](const Copy& copy) {
+    std::vector<std::pair<u64, u32>> ranges;
+    copy.for_each_global_range(
+        [&](u64 address, u32 bytes) { ranges.emplace_back(address, bytes); });
+    return ranges;
+  };
+  using Ranges = std::vector<std::pair<u64, u32>>;
+  Tensor tensor(Element::u8);
+  const u64 base = reinterpret_cast<u64>(tensor.data.data());
+  Copy copy;
+  copy.far = Copy::Far::tensor;
+  copy.box = *decode_box_map(
+      emu_backend().encode(tensor.spec({Element::u8, Swizzle::none, 2, {32, 2, 1, 1, 1}, {}})));
+  copy.at = {2, {190, 38}};
+  EXPECT_EQ(ranges(copy), (Ranges{{base + 38 * 240 + 190, 10}, {base + 39 * 240 + 190, 10}}));
+  copy.step = Copy::Step::write;
+  EXPECT_EQ(ranges(copy), (Ranges{{base + 38 * 240 + 190, 18}, {base + 39 * 240 + 190, 18}}));
+  copy.far = Copy::Far::global;
+  copy.global = reinterpret_cast<std::byte*>(tensor.data.data());
+  copy.bytes = 48;
+  EXPECT_EQ(ranges(copy), (Ranges{{base, 48}}));
+  copy.far = Copy::Far::other_cta;
+  EXPECT_EQ(ranges(copy), Ranges{});
 }
 
 TEST(EngineCopy, AStoreReadsItsSourceLate) {

@@ -153,13 +153,48 @@ TEST_F(RuntimeCudaBackend, TensorMapsCarryTheSpec) {
   EXPECT_EQ(m.type, cu::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
   EXPECT_EQ(m.rank, 3);
   EXPECT_EQ(m.base, spec.base);
-  EXPECT_THAT(m.extent, testing::ElementsAre(100, 200, 300));
-  EXPECT_THAT(m.stride, testing::ElementsAre(208, 41600));
-  EXPECT_THAT(m.box, testing::ElementsAre(64, 32, 2));
-  EXPECT_THAT(m.element_stride, testing::ElementsAre(1, 1, 1));
+  EXPECT_THAT(m.extent, testing::ElementsAre(100, 200, 300, 0, 0));
+  EXPECT_THAT(m.stride, testing::ElementsAre(208, 41600, 0, 0));
+  EXPECT_THAT(m.box, testing::ElementsAre(64, 32, 2, 0, 0));
+  EXPECT_THAT(m.element_stride, testing::ElementsAre(1, 1, 1, 0, 0));
   EXPECT_EQ(m.swizzle, cu::CU_TENSOR_MAP_SWIZZLE_128B);
   EXPECT_EQ(m.interleave, cu::CU_TENSOR_MAP_INTERLEAVE_NONE);
   EXPECT_EQ(m.fill, cu::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
+TEST_F(RuntimeCudaBackend, TensorMapsCarryFiveDimensionsStridesAndFill) {
+  const auto backend = make();
+  TensorMapSpec spec;
+  spec.base = reinterpret_cast<void*>(0x4000);
+  spec.rank = 5;
+  spec.extent = {64, 20, 30, 40, 50};
+  spec.stride = {1024, 2048, 4096, 8192};
+  spec.box = {16, 2, 3, 4, 5};
+  spec.element_stride = {1, 2, 3, 4, 5};
+  spec.fill = Fill::nan;
+  const auto& m = stub().map;
+  for (const auto& [element, type] :
+       std::vector<std::pair<Element, int>>{{Element::u8, cu::CU_TENSOR_MAP_DATA_TYPE_UINT8},
+                                            {Element::u16, cu::CU_TENSOR_MAP_DATA_TYPE_UINT16},
+                                            {Element::u32, cu::CU_TENSOR_MAP_DATA_TYPE_UINT32},
+                                            {Element::s32, cu::CU_TENSOR_MAP_DATA_TYPE_INT32},
+                                            {Element::u64, cu::CU_TENSOR_MAP_DATA_TYPE_UINT64},
+                                            {Element::s64, cu::CU_TENSOR_MAP_DATA_TYPE_INT64},
+                                            {Element::fp16, cu::CU_TENSOR_MAP_DATA_TYPE_FLOAT16},
+                                            {Element::bf16, cu::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16},
+                                            {Element::fp32, cu::CU_TENSOR_MAP_DATA_TYPE_FLOAT32},
+                                            {Element::fp64, cu::CU_TENSOR_MAP_DATA_TYPE_FLOAT64}}) {
+    spec.element = element;
+    backend->encode(spec);
+    EXPECT_EQ(m.type, type);
+  }
+  EXPECT_EQ(m.rank, 5);
+  EXPECT_THAT(m.extent, testing::ElementsAre(64, 20, 30, 40, 50));
+  EXPECT_THAT(m.stride, testing::ElementsAre(1024, 2048, 4096, 8192));
+  EXPECT_THAT(m.box, testing::ElementsAre(16, 2, 3, 4, 5));
+  EXPECT_THAT(m.element_stride, testing::ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_EQ(m.fill, cu::CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA);
+  EXPECT_EQ(m.interleave, cu::CU_TENSOR_MAP_INTERLEAVE_NONE);
 }
 
 TEST_F(RuntimeCudaBackend, TheHotPathAllocatesNothing) {

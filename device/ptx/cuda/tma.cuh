@@ -1,6 +1,7 @@
 // The copy engine (TMA): boxes of a tensor between global and shared memory, described by a tensor
-// map. Coordinates count elements, innermost first; what lies outside the tensor is read as zero
-// and not written, but for the rest of the 16 bytes in which a row ends (docs/MEASURED.md).
+// map. Coordinates count elements, innermost first; what lies outside the tensor is read as zero,
+// or as the NaN that its map asks for, and not written, but for the rest of the 16 bytes in which a
+// row ends (docs/MEASURED.md).
 // "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 
