@@ -19,7 +19,8 @@ constexpr int row_of(int thread, int i) { return thread / 32 * 16 + thread % 32 
 constexpr int column_of(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + (i & 1); }
 
 bool same(const WgmmaOperands& x, const WgmmaOperands& y) {
-  return *x.form == *y.form && x.a == y.a && x.b == y.b && x.accumulate == y.accumulate;
+  return (x.form == y.form || *x.form == *y.form) && x.a == y.a && x.b == y.b &&
+         x.accumulate == y.accumulate;
 }
 
 const char* name_of(WgmmaType type) {
@@ -194,7 +195,8 @@ void TensorCore::issue(const Warp& warp) {
 }
 
 /// Takes the warp's part of A out of its registers: register r of lane l has bytes 4*(l%4) on of
-/// half r/2 of the 32 bytes of row l/4 + 8*(r%2).
+/// half r/2 of the 32 bytes of row l/4 + 8*(r%2). The fence is wanted whether or not A was written
+/// since the last one: nobody sees such writes.
 /// PTX #asynchronous-warpgroup-level-matrix-register-fragment-wgmma-64n16 and its neighbours
 void TensorCore::hold_registers(WarpState& state, Multiplication& multiplication,
                                 std::uint64_t number, const Warp& warp) {
@@ -209,9 +211,9 @@ void TensorCore::hold_registers(WarpState& state, Multiplication& multiplication
     std::copy_n(held.at[l], 4, held.value[l].begin());
     for (int r = 0; r < 4; ++r) {
       const int row = warp.index % 4 * 16 + lane / 4 + 8 * (r % 2);
-      std::memcpy(&multiplication.a_rows[static_cast<std::size_t>(
-                      row * kStepBytes + r / 2 * (kStepBytes / 2) + lane % 4 * 4)],
-                  &held.value[l][static_cast<std::size_t>(r)], sizeof(u32));
+      const int byte = r / 2 * (kStepBytes / 2) + lane % 4 * 4;
+      std::memcpy(multiplication.a_rows.data() + row * kStepBytes + byte, &held.value[l][r],
+                  sizeof(u32));
     }
   }
 }
