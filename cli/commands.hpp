@@ -11,6 +11,7 @@
 namespace kiln::cli {
 
 void add_gemm_command(CLI::App& program);
+void add_emu_command(CLI::App& program);
 void add_env_command(CLI::App& program);
 void add_explain_command(CLI::App& program);
 void add_compile_command(CLI::App& program);

@@ -25,6 +25,7 @@ constexpr const char* kExamples = R"(Examples:
   kiln gemm x.npy w.npy -o y.npy --b-kn           the same with W [K,N]
   kiln explain gemm 4096 7168 2048                the kernel that a shape gets, and why
   kiln compile gemm --shape 4096x7168x2048 --check-spills
+  kiln emu gemm --seeds 200                       the kernels under many schedules, without a GPU
   kiln cache stats
 "kiln COMMAND --help" tells more.)";
 
@@ -88,6 +89,7 @@ int program(int argc, char** argv) {
   cli::add_gemm_command(app);
   cli::add_explain_command(app);
   cli::add_compile_command(app);
+  cli::add_emu_command(app);
   cli::add_bench_command(app);
   cli::add_env_command(app);
   cli::add_cache_command(app);

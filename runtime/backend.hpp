@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "device/types.hpp"
+#include "kiln/options.hpp"
 #include "runtime/arch.hpp"
 #include "runtime/tensor_map.hpp"
 
@@ -49,9 +50,9 @@ struct LoadedKernel {
 };
 
 struct LaunchOptions {
-  void* stream = nullptr;      // CUDA stream
-  bool pdl = false;            // programmatic dependent launch
-  std::uint64_t emu_seed = 1;  // schedule of the emulator
+  void* stream = nullptr;  // CUDA stream
+  bool pdl = false;        // programmatic dependent launch
+  Emulation emulation;     // of the emulator
 };
 
 class Backend {
@@ -98,5 +99,10 @@ Backend& cuda_backend(int ordinal);
 
 /// The emulator. Needs nothing until compile() is called.
 Backend& emu_backend();
+
+/// An emulator whose kernels are made of the sources in a checkout, read now, instead of those that
+/// the library carries. Host code stays the library's, so the parameters and configs of its kernels
+/// must as well. Throws Error{io} where `directory` holds no such sources.
+std::unique_ptr<Backend> emu_backend_from(const std::string& directory);
 
 }  // namespace kiln

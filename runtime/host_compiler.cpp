@@ -72,7 +72,7 @@ std::vector<std::byte> HostCompiler::compile(const std::string& source,
                                              const std::vector<std::string>& extra_flags,
                                              const std::vector<EmbeddedSource>& sources) const {
   const TemporaryDirectory directory(tmpdir_);
-  directory.add_sources(sources);
+  directory.add(sources);
   write_file(directory.path() + "/kernel.cpp", source);
 
   // The source comes before the flags, which may name libraries that it needs.

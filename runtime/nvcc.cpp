@@ -79,7 +79,7 @@ std::string NvccCompiler::path() {
 NvccCompiler::Output NvccCompiler::run(const std::string& source,
                                        const std::vector<std::string>& flags) {
   const TemporaryDirectory directory(settings_.tmpdir);
-  directory.add_sources(embedded_sources());
+  directory.add(embedded_sources());
   write_file(directory.path() + "/kernel.cu", source);
 
   Process process{.arguments = {path()}, .directory = directory.path()};

@@ -133,7 +133,7 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);  // follows no links
 }
 
-void TemporaryDirectory::add_sources(const std::vector<EmbeddedSource>& sources) const {
+void TemporaryDirectory::add(const std::vector<EmbeddedSource>& sources) const {
   for (const EmbeddedSource& source : sources) {
     const std::filesystem::path path = std::filesystem::path(path_) / source.name;
     std::error_code error;

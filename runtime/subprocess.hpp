@@ -23,8 +23,8 @@ class TemporaryDirectory {
 
   const std::string& path() const { return path_; }
 
-  /// Writes `sources` below the directory, under their names.
-  void add_sources(const std::vector<EmbeddedSource>& sources) const;
+  /// Writes sources below the directory, under their names.
+  void add(const std::vector<EmbeddedSource>& sources) const;
 
  private:
   std::string path_;

@@ -68,7 +68,7 @@ class OnDevice {
     args_.d = d_.view(host.d);
     options_.device = device;
     options_.sm_budget = request.sms;
-    options_.emu_seed = request.seed;
+    options_.emulation.seed = request.seed;
     problem_ = check_gemm(args_, options_);
     chosen_ = !request.config.empty();
     plan_ = chosen_ ? plan_with(config_of(request.config), problem_, backend.arch())

@@ -23,6 +23,39 @@ enum class Invariance : std::uint8_t {
   none   // the planner may split K, with a fixed order of reduction (no kernel does so today)
 };
 
+/// How Device::emu runs a call. No field may change a result of a right kernel, but for arithmetic.
+struct Emulation {
+  /// Which thread runs next, and when copies and multiplications complete.
+  enum class Policy : std::uint8_t {
+    uniform,          // any ready thread, any pending operation, at rates drawn from the seed
+    starve_copies,    // operations complete as late as possible: when nothing else can run
+    eager_copies,     // copies complete at once, multiplications as under uniform
+    starve_one_warp,  // one warp, drawn from the seed, runs when nothing else can
+    priority_change,  // random priorities of threads, warps and units, which change now and then
+    mixed             // one of those above, drawn from the seed
+  };
+
+  /// How a tensor core forms its sums.
+  enum class Arithmetic : std::uint8_t {
+    exact,  // the bits of the hardware
+    fast,   // FP32 dot products: close, and not the same bits
+    none    // every product is zero: the protocol alone is run, results mean nothing
+  };
+
+  /// The same seed and policy replay the same run.
+  std::uint64_t seed = 1;
+  Policy policy = Policy::uniform;
+
+  /// Runs the happens-before checker too: an access that nothing orders is an error, whatever the
+  /// schedule made of it.
+  bool check = false;
+
+  Arithmetic arithmetic = Arithmetic::exact;
+
+  /// Clusters run on as many threads; 0 means one a core. Changes no run.
+  int threads = 0;
+};
+
 struct Options {
   Device device;
 
@@ -44,9 +77,8 @@ struct Options {
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
 
-  /// Device::emu only: the seed of the thread and copy schedule. The same seed replays the same
-  /// run; no seed may change a result.
-  std::uint64_t emu_seed = 1;
+  /// Device::emu only.
+  Emulation emulation;
 };
 
 }  // namespace kiln

@@ -119,29 +119,11 @@ GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& pla
   return p;
 }
 
-GemmLaunch launch_of(Backend& backend, const GemmArgs& args, const GemmPlan& plan) {
-  return {plan, params_of(backend, args, plan)};
-}
-
-void start(Backend& backend, const LoadedKernel* kernel, const GemmLaunch& launch,
-           const Options& options) {
-  backend.launch(kernel, launch.plan.ctas, &launch.params, sizeof launch.params,
-                 {.stream = options.stream, .pdl = options.pdl, .emu_seed = options.emu_seed});
-}
-
-/// The problem of a call whose config the caller has chosen.
-GemmProblem check_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
-  const GemmProblem problem = check_gemm(args, options);
-  if (const char* reason = refusal(config))
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("gemm: config {} is refused: {}", to_string(config), reason));
-  const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
-                         (problem.store == CopyPath::tma || config.store == CopyPath::plain);
-  if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
-      !paths_fit)
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("gemm: config {} does not fit the operands", to_string(config)));
-  return problem;
+void launch(Backend& backend, const GemmArgs& args, const ReadyGemm& ready,
+            const Options& options) {
+  const GemmParams params = params_of(backend, args, ready.plan);
+  backend.launch(ready.kernel, ready.plan.ctas, &params, sizeof params,
+                 {.stream = options.stream, .pdl = options.pdl, .emulation = options.emulation});
 }
 
 }  // namespace
@@ -165,8 +147,7 @@ void gemm(const GemmArgs& args, const Options& options) {
     gemm_model(args);
   } else {
     Backend& backend = backend_of(options.device);
-    const ReadyGemm found = ready(backend, problem);
-    start(backend, found.kernel, launch_of(backend, args, found.plan), options);
+    launch(backend, args, ready(backend, problem), options);
   }
 }
 
@@ -181,18 +162,42 @@ std::int64_t gemm_workspace_bytes(const GemmArgs& args, const Options& options) 
   return 0;
 }
 
-void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
-  const GemmProblem problem = check_config(args, config, options);
-  if (problem.m == 0 || problem.n == 0) return;
-  Backend& backend = backend_of(options.device);
-  const GemmPlan plan = plan_with(config, problem, backend.arch());
-  start(backend, load(backend, plan).kernel, launch_of(backend, args, plan), options);
+namespace {
+
+GemmProblem check_with_config(const GemmArgs& args, const GemmConfig& config,
+                              const Options& options) {
+  const GemmProblem problem = check_gemm(args, options);
+  if (const char* reason = refusal(config))
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("gemm: config {} is refused: {}", to_string(config), reason));
+  const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
+                         (problem.store == CopyPath::tma || config.store == CopyPath::plain);
+  if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
+      !paths_fit)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("gemm: config {} does not fit the operands", to_string(config)));
+  return problem;
 }
 
-GemmLaunch gemm_launch(const GemmArgs& args, const GemmConfig& config, const Options& options) {
-  const GemmProblem problem = check_config(args, config, options);
-  Backend& backend = backend_of(options.device);
-  return launch_of(backend, args, plan_with(config, problem, backend.arch()));
+}  // namespace
+
+void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+             const Options& options) {
+  const GemmProblem problem = check_with_config(args, config, options);
+  if (problem.m == 0 || problem.n == 0) return;
+  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+}
+
+GemmLaunch gemm_launch(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+                       const Options& options) {
+  const GemmPlan plan = plan_with(config, check_with_config(args, config, options), backend.arch());
+  return {plan, params_of(backend, args, plan)};
+}
+
+void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
+  const GemmProblem problem = check_with_config(args, config, options);
+  if (problem.m == 0 || problem.n == 0) return;
+  gemm_on(backend_of(options.device), args, config, options);
 }
 
 }  // namespace kiln

@@ -17,12 +17,17 @@ KernelShape kernel_shape(const GemmConfig& config);
 /// is refused or does not fit the operands' types and copy paths.
 void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options = {});
 
+/// The same on a backend that need not be one of options.device's.
+void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+             const Options& options = {});
+
 /// What gemm_with_config would launch, for tests that launch a kernel of their own with it. D must
 /// not be empty.
 struct GemmLaunch {
   GemmPlan plan;
   GemmParams params;
 };
-GemmLaunch gemm_launch(const GemmArgs& args, const GemmConfig& config, const Options& options = {});
+GemmLaunch gemm_launch(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+                       const Options& options = {});
 
 }  // namespace kiln

@@ -35,6 +35,13 @@ struct GemmCase {
   unsigned seed = 1;
 };
 
+/// What the kernels are tried with in the emulator, small enough for many schedules: every way to
+/// copy, to share, to scale and to store, in the shortest rings, where a slot is reused at once.
+const std::vector<GemmCase>& emulator_cases();
+
+/// A random case: sizes, recipes, types, layouts and alignments. The same seed, the same case.
+GemmCase random_gemm_case(unsigned seed, i64 largest_m, i64 largest_n, i64 largest_k);
+
 // ---- benchmark rows -----------------------------------------------------------------------------
 
 struct GemmShape {

@@ -176,6 +176,17 @@ void check_options(const Options& options) {
   if (options.device.kind != Device::Kind::cuda && options.device.index != 0)
     refuse(fmt::format("options.device.index is {}, wanted 0: this machine has one CPU",
                        options.device.index));
+  const Emulation& emulation = options.emulation;
+  if (emulation.policy > Emulation::Policy::mixed)
+    refuse(fmt::format("options.emulation.policy is {}, wanted a Policy, 0 to {}",
+                       static_cast<int>(emulation.policy),
+                       static_cast<int>(Emulation::Policy::mixed)));
+  if (emulation.arithmetic > Emulation::Arithmetic::none)
+    refuse(fmt::format("options.emulation.arithmetic is {}, wanted an Arithmetic, 0 to {}",
+                       static_cast<int>(emulation.arithmetic),
+                       static_cast<int>(Emulation::Arithmetic::none)));
+  if (emulation.threads < 0)
+    refuse(fmt::format("options.emulation.threads is {}, wanted 0 or more", emulation.threads));
 }
 
 }  // namespace

@@ -112,7 +112,9 @@ Checker::Actor Checker::actor_of(const Access& access) {
 bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_missing) const {
   if (record.run != run_) return false;  // clusters of a launch are ordered by nothing
   const Agent& agent = agents_[record.agent];
-  const Clock& clock = record.writes() ? actor.knows->seen : actor.knows->order;
+  const bool by_unit = record.async() && record.writes();
+  const Clock& clock =
+      !record.writes() || (by_unit && actor.writes) ? actor.knows->order : actor.knows->seen;
   switch (agent.kind) {
     case Agent::Kind::thread: {
       const bool own = agent.owner == actor.thread;
@@ -164,6 +166,7 @@ void Checker::check_initialised(const Granule& granule, u16 mask, u64 address,
 void Checker::on(const Access& access) {
   if (access.tensor_map) check_tensor_map(access);
   Actor actor = actor_of(access);
+  actor.writes = access.write;
   if (access.tensor_map) actor.async = false;  // it goes by a proxy of its own
   u8 kind = Record::kRead;
   if (access.write) kind |= Record::kWrite;

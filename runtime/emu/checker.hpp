@@ -16,8 +16,9 @@
 //   earlier access             later access         must be known as
 //   write of a thread          of a thread          seen
 //   write of a thread          of a unit            async
-//   write of a unit            any                  seen (its completion; mbarriers and waits for
-//                                                   groups make it visible to threads as well)
+//   write of a unit            read of any          seen (mbarriers and waits for groups make it
+//                                                   visible to threads as well)
+//   write of a unit            write of any         order (complete, it has been performed)
 //   read of a thread or unit   write of any         order
 //
 // Units and how their completion becomes known:
@@ -124,6 +125,7 @@ class Checker final : public Observer {
     int thread;
     bool async;
     const Knowledge* knows;
+    bool writes = false;
   };
 
   // checker.cpp: accesses

@@ -1,22 +1,28 @@
 // The emulator as a Backend: this CPU is the device, host memory is its memory.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <mutex>
+#include <utility>
 
 #include "kiln/error.hpp"
 #include "runtime/backend.hpp"
 #include "runtime/emu/kernel.hpp"
 #include "runtime/emu/launch.hpp"
 #include "runtime/emu/tensor_map.hpp"
+#include "runtime/files.hpp"
 #include "runtime/host_compiler.hpp"
+#include "runtime/sha256.hpp"
 
 namespace kiln {
 namespace {
 
 // Kernels throw nothing and need no C++ library; every symbol must be found when they are linked.
 // Every load and store checks its alignment, as a GPU does and an x86 does not, and every index the
-// size of its array, which nothing on a GPU does; without a runtime, by a trap (fault.hpp). And it calls a hook of the kernel's own (device/ptx/emu/hooks.hpp),
-// without a library function in its place that would not; no sanitizer's library is wanted. -g1:
-// reports name lines of the source.
+// size of its array, which nothing on a GPU does; without a runtime, by a trap (fault.hpp). And it
+// calls a hook of the kernel's own (device/ptx/emu/hooks.hpp), without a library function in its
+// place that would not; no sanitizer's library is wanted. -g1: reports name lines of the source.
 const std::vector<std::string> kFlags = {"-g1",
                                          "-fsanitize=thread",
                                          "-nodefaultlibs",
@@ -33,7 +39,15 @@ const std::vector<std::string> kFlags = {"-g1",
                                          "-lc",
                                          "-lgcc"};
 
-class EmuBackend final : public Backend {
+emu::LaunchSettings settings_of(const Emulation& emulation) {
+  return {.seed = emulation.seed,
+          .workers = emulation.threads,
+          .check = emulation.check,
+          .policy = emulation.policy,
+          .arithmetic = emulation.arithmetic};
+}
+
+class EmuBackend : public Backend {
  public:
   const Arch& arch() const override { return arch_; }
 
@@ -57,7 +71,7 @@ class EmuBackend final : public Backend {
   void launch(const LoadedKernel* kernel, int ctas, const void* params, std::size_t bytes,
               const LaunchOptions& options) override {
     emu::launch(static_cast<const emu::Kernel&>(*kernel), ctas, params, bytes,
-                {.seed = options.emu_seed});
+                settings_of(options.emulation));
   }
 
   void* allocate(std::size_t bytes) override {
@@ -88,11 +102,68 @@ class EmuBackend final : public Backend {
   const Arch arch_{"emu", 4, 232448, 60 << 20};
 };
 
+/// The files below a directory's device/ and ops/ that a kernel may include.
+std::vector<std::pair<std::string, std::string>> device_sources(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::vector<std::pair<std::string, std::string>> files;
+  std::error_code error;
+  for (const char* part : {"device", "ops"}) {
+    fs::recursive_directory_iterator at(fs::path(directory) / part, error);
+    for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+      const fs::path& path = at->path();
+      if (path.extension() != ".cuh" && path.extension() != ".hpp") continue;
+      const auto bytes = read_file(path);
+      if (!bytes) throw Error(ErrorCode::io, "cannot read " + path.string());
+      files.emplace_back(path.lexically_relative(directory),
+                         std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()));
+    }
+    if (error)
+      throw Error(ErrorCode::io,
+                  "no kernel sources in " + directory + ": " + part + ": " + error.message());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// Kernels from a checkout. Its digest is among the compiler's flags, and so in every cache key.
+class CheckoutBackend final : public EmuBackend {
+ public:
+  explicit CheckoutBackend(const std::string& directory) : files_(device_sources(directory)) {
+    ListDigest digest;
+    for (const auto& [name, text] : files_) {
+      sources_.push_back({name, text});
+      digest.add(name);
+      digest.add(text);
+    }
+    flags_.push_back("-DKILN_CHECKOUT=0x" + to_hex(digest.finish()));
+  }
+
+  const Toolchain& toolchain() override {
+    std::call_once(asked_, [this] { toolchain_ = host_toolchain(flags_); });
+    return toolchain_;
+  }
+
+  std::vector<std::byte> compile(const std::string& source) override {
+    return host_compiler().compile(source, flags_, sources_);
+  }
+
+ private:
+  const std::vector<std::pair<std::string, std::string>> files_;
+  std::vector<EmbeddedSource> sources_;
+  std::vector<std::string> flags_ = kFlags;
+  std::once_flag asked_;
+  Toolchain toolchain_;
+};
+
 }  // namespace
 
 std::vector<std::byte> emu::compile_kernel(const std::string& source,
                                            const std::vector<EmbeddedSource>& sources) {
   return compile_shared_object(source, kFlags, sources);
+}
+
+std::unique_ptr<Backend> emu_backend_from(const std::string& directory) {
+  return std::make_unique<CheckoutBackend>(directory);
 }
 
 Backend& emu_backend() {

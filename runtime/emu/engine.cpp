@@ -56,7 +56,6 @@ Statistics Engine::run(std::span<Grid> grids, std::uint64_t seed, Observer* obse
 
 void Engine::set_up(std::span<Grid> grids, std::uint64_t seed) {
   grids_ = grids;
-  schedule_ = Schedule(seed);
   statistics_ = {};
   ready_.clear();
   operations_.clear();
@@ -81,6 +80,7 @@ void Engine::set_up(std::span<Grid> grids, std::uint64_t seed) {
       set_up_cluster(*clusters_[clusters++], grid, i);
     }
   }
+  schedule_ = Schedule(grids.front().job->policy, seed, thread_count_);
 }
 
 RunLayout Engine::layout() const {
@@ -231,19 +231,26 @@ void Engine::allow_next_grid() {
 void Engine::run_until_exit() {
   while (alive_ > 0 || !operations_.empty()) {
     if (!pollers_.empty()) wake_pollers();
-    if (!operations_.empty() && schedule_.completes_operation(ready_.size())) {
-      complete_operation();
-    } else if (!ready_.empty()) {
-      run_thread();
-    } else if (!pass_time_to_a_deadline()) {
-      report_deadlock("no thread can run and no operation is pending");
+    if (operations_.empty() && ready_.empty()) {
+      if (!pass_time_to_a_deadline())
+        report_deadlock("no thread can run and no operation is pending");
+      ++clock_;
+      continue;
+    }
+    const Schedule::Step step = schedule_.next(
+        operations_.size(), ready_.size(),
+        [this](std::size_t pick) { return operations_[pick].unit != Unit::tensor_core; },
+        [this](std::size_t pick) { return ready_[pick]->index; });
+    if (step.completes_operation) {
+      complete_operation(step.pick);
+    } else {
+      run_thread(step.pick);
     }
     ++clock_;
   }
 }
 
-void Engine::complete_operation() {
-  const std::size_t pick = schedule_.pick_operation(operations_.size());
+void Engine::complete_operation(std::size_t pick) {
   const Operation operation = operations_[pick];
   operations_[pick] = operations_.back();
   operations_.pop_back();
@@ -266,8 +273,7 @@ void Engine::complete_operation() {
   settle(grid);
 }
 
-void Engine::run_thread() {
-  const std::size_t pick = schedule_.pick_thread(ready_.size());
+void Engine::run_thread(std::size_t pick) {
   current_ = ready_[pick];
   ready_[pick] = ready_.back();
   ready_.pop_back();

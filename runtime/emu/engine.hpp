@@ -2,7 +2,7 @@
 // that work beside them. One engine belongs to one OS thread at a time. Usually it runs the
 // clusters of a grid one after another; grids whose CTAs wait for each other it runs together.
 //
-//   step:  an asynchronous operation completes (Schedule::completes_operation)
+//   step:  an asynchronous operation completes (Schedule::next)
 //          or a ready thread runs until it blocks, is interrupted or exits
 //   nothing ready, nothing pending: the time until the first time-out of a poll passes
 //   no such poll, threads left: a deadlock
@@ -117,6 +117,8 @@ struct Job {
   int registers = 0;  // KernelInfo::registers
   std::size_t params_bytes = 0;
   int device = 0;  // whose memory it may use
+  Emulation::Policy policy = Emulation::Policy::uniform;
+  Emulation::Arithmetic arithmetic = Emulation::Arithmetic::exact;
 };
 
 /// The part of a launch that takes part in a run: all clusters, or one of them.
@@ -287,11 +289,11 @@ class Engine {
   void start_what_may();
   void settle(Grid& grid);
   void run_until_exit();
-  void complete_operation();
+  void complete_operation(std::size_t pick);
   void wake_pollers();
   bool pass_time_to_a_deadline();
   void count_vain_poll();
-  void run_thread();
+  void run_thread(std::size_t pick);
   static void thread_main(void* thread);
   void exit_thread();
   void exit_cta(Cta& cta);
@@ -307,7 +309,7 @@ class Engine {
 
   std::span<Grid> grids_;
   Observer* observer_ = nullptr;
-  Schedule schedule_{0};
+  Schedule schedule_;
   Statistics statistics_;
   std::vector<AddressRange> ranges_;  // of the access that is being reported
 

@@ -155,14 +155,16 @@ class Clusters {
 namespace {
 
 Job job_of(const Kernel& kernel, int ctas, const Parameters& params, std::size_t bytes,
-           int device = 0) {
+           const LaunchSettings& settings, int device = 0) {
   return {.kernel = kernel.function,
           .params = params.data(),
           .shape = kernel.shape,
           .ctas = ctas,
           .registers = static_cast<int>(kernel.info.registers),
           .params_bytes = bytes,
-          .device = device};
+          .device = device,
+          .policy = settings.policy,
+          .arithmetic = settings.arithmetic};
 }
 
 int workers_for(const LaunchSettings& settings, int clusters) {
@@ -187,7 +189,7 @@ Statistics launch(const Kernel& kernel, int ctas, const void* params, std::size_
                   const LaunchSettings& settings) {
   check(kernel, ctas, bytes);
   const Parameters copy(params, bytes);
-  const Job job = job_of(kernel, ctas, copy, bytes);
+  const Job job = job_of(kernel, ctas, copy, bytes, settings);
   return observed(settings, [&](const LaunchSettings& with) {
     Clusters clusters(job, with);
     const int workers = workers_for(with, clusters.count());
@@ -213,7 +215,8 @@ Statistics launch_together(std::span<const GridLaunch> launches, const LaunchSet
     check(*launch.kernel, launch.ctas, launch.bytes);
     copies.push_back(std::make_unique<Parameters>(launch.params, launch.bytes));
     jobs.push_back(
-        job_of(*launch.kernel, launch.ctas, *copies.back(), launch.bytes, launch.device));
+        job_of(*launch.kernel, launch.ctas, *copies.back(), launch.bytes, settings,
+                          launch.device));
   }
   for (std::size_t i = 0; i < launches.size(); ++i) {
     grids[i].job = &jobs[i];

@@ -1,13 +1,14 @@
 // A launch: the clusters of a grid, each run to its end by an engine, on as many OS threads as
-// there are cores. What a cluster does follows from the launch's seed and its own index, not from
-// the thread that runs it. Grids whose CTAs wait for each other, or that overlap on a stream, are
-// launched together and run by one engine.
+// there are cores. What a cluster does follows from the launch's policy, seed and its own index,
+// not from the thread that runs it. Grids whose CTAs wait for each other, or that overlap on a
+// stream, are launched together and run by one engine.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "kiln/options.hpp"
 #include "runtime/emu/event.hpp"
 #include "runtime/emu/kernel.hpp"
 
@@ -18,6 +19,8 @@ struct LaunchSettings {
   int workers = 0;               // OS threads; 0: one a core
   Observer* observer = nullptr;  // hears every event; then one thread runs all clusters in order
   bool check = false;            // by a Checker (checker.hpp), in place of `observer`
+  Emulation::Policy policy = Emulation::Policy::uniform;
+  Emulation::Arithmetic arithmetic = Emulation::Arithmetic::exact;
 };
 
 /// Runs `ctas` CTAs with a copy of `bytes` bytes of parameters, and returns when all have ended.

@@ -36,12 +36,10 @@ std::string OperandTile::error(std::size_t shared_bytes) const {
   }
   // Under a swizzle, the chunks of a K-major step lie in one line.
   const bool lines_used = atoms_along_lines() > 1, chunks_used = atoms_along_chunks() > 1;
-  const std::string wrong_stride =
-      stride_error("stride", stride(), exchanged() ? chunks_used : lines_used);
-  if (!wrong_stride.empty()) return wrong_stride;
-  const std::string wrong_leading =
-      stride_error("leading dimension", leading(), exchanged() ? lines_used : chunks_used);
-  if (!wrong_leading.empty()) return wrong_leading;
+  std::string wrong = stride_error("stride", stride(), exchanged() ? chunks_used : lines_used);
+  if (wrong.empty())
+    wrong = stride_error("leading dimension", leading(), exchanged() ? lines_used : chunks_used);
+  if (!wrong.empty()) return wrong;
   const u64 end = u64{start} / line_bytes() * line_bytes() +
                   u64{next_lines()} * (atoms_along_lines() - 1) +
                   u64{next_chunks()} * (atoms_along_chunks() - 1) + atom_bytes();

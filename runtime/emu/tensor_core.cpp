@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "arith/plain_dots.hpp"
 #include "runtime/emu/engine.hpp"
 
 namespace kiln::emu {
@@ -18,7 +19,8 @@ constexpr int row_of(int thread, int i) { return thread / 32 * 16 + thread % 32 
 constexpr int column_of(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + (i & 1); }
 
 bool same(const WgmmaOperands& x, const WgmmaOperands& y) {
-  return *x.form == *y.form && x.a == y.a && x.b == y.b && x.accumulate == y.accumulate;
+  return (x.form == y.form || *x.form == *y.form) && x.a == y.a && x.b == y.b &&
+         x.accumulate == y.accumulate;
 }
 
 const char* name_of(WgmmaType type) {
@@ -193,7 +195,8 @@ void TensorCore::issue(const Warp& warp) {
 }
 
 /// Takes the warp's part of A out of its registers: register r of lane l has bytes 4*(l%4) on of
-/// half r/2 of the 32 bytes of row l/4 + 8*(r%2).
+/// half r/2 of the 32 bytes of row l/4 + 8*(r%2). The fence is wanted whether or not A was written
+/// since the last one: nobody sees such writes.
 /// PTX #asynchronous-warpgroup-level-matrix-register-fragment-wgmma-64n16 and its neighbours
 void TensorCore::hold_registers(WarpState& state, Multiplication& multiplication,
                                 std::uint64_t number, const Warp& warp) {
@@ -208,9 +211,9 @@ void TensorCore::hold_registers(WarpState& state, Multiplication& multiplication
     std::copy_n(held.at[l], 4, held.value[l].begin());
     for (int r = 0; r < 4; ++r) {
       const int row = warp.index % 4 * 16 + lane / 4 + 8 * (r % 2);
-      std::memcpy(&multiplication.a_rows[static_cast<std::size_t>(
-                      row * kStepBytes + r / 2 * (kStepBytes / 2) + lane % 4 * 4)],
-                  &held.value[l][static_cast<std::size_t>(r)], sizeof(u32));
+      const int byte = r / 2 * (kStepBytes / 2) + lane % 4 * 4;
+      std::memcpy(multiplication.a_rows.data() + row * kStepBytes + byte, &held.value[l][r],
+                  sizeof(u32));
     }
   }
 }
@@ -312,20 +315,31 @@ void TensorCore::wait(float* d, int registers, int pending) {
   }
 }
 
-void TensorCore::advance(u32 warpgroup) {
-  Warpgroup& group = warpgroups_[warpgroup];
-  const Multiplication& next = group.queue.front();
-  Accumulators& set = group.accumulators[next.accumulators];
+void TensorCore::form_sums(const Multiplication& next, Accumulators& set) {
+  if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
+  const Emulation::Arithmetic arithmetic = cta_.cluster->grid->job->arithmetic;
+  if (arithmetic == Emulation::Arithmetic::none) return;
   const WgmmaForm& form = *next.operands.form;
   u8 from_shared[kRows * kStepBytes], b[256 * kStepBytes];
   if (next.a) next.a->gather(cta_.shared.data(), from_shared);
   const u8* a = next.a ? from_shared : next.a_rows.data();
   next.b.gather(cta_.shared.data(), b);
+  const bool e4m3 = form.a == WgmmaType::e4m3 && form.b == WgmmaType::e4m3;
+  if (arithmetic == Emulation::Arithmetic::fast && e4m3) {
+    add_plain_dots(set.matrix.data(), kRows, set.n, a, b);
+    return;
+  }
   const DecodedColumns::Entry& columns =
       engine_.decoded_columns().get(form.b, next.b.start, b, form.n);
-  if (!next.operands.accumulate) std::fill(set.matrix.begin(), set.matrix.end(), 0.0f);
   for (int row = 0; row < kRows; ++row)
     columns.multiply_row(form, set.matrix.data() + row * set.n, a + row * kStepBytes);
+}
+
+void TensorCore::advance(u32 warpgroup) {
+  Warpgroup& group = warpgroups_[warpgroup];
+  const Multiplication& next = group.queue.front();
+  Accumulators& set = group.accumulators[next.accumulators];
+  form_sums(next, set);
   engine_.emit({.kind = EventKind::wgmma_execute,
                 .cta = cta_.number,
                 .offset = next.a ? next.a->start - kSharedBase : 0,

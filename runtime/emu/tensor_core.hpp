@@ -149,6 +149,7 @@ class TensorCore {
   void lend(Warpgroup& group, const Multiplication& multiplication, const Warp& warp);
   std::size_t find_accumulators(Warpgroup& group, int thread, const float* d, int n);
   void check_overlap(const Warpgroup& group, int thread, const WgmmaOperands& operands) const;
+  void form_sums(const Multiplication& next, Accumulators& set);
   std::uint64_t end_of_group(const Warpgroup& group, const WarpState& warp, int pending) const;
 
   Engine& engine_;

@@ -34,7 +34,8 @@ u32 BoxMap::chunk_offset(u32 box_offset, u32 row, u32 chunk) const {
 
 bool BoxMap::same_box(const BoxMap& other) const {
   return rank == other.rank && element_bytes == other.element_bytes &&
-         swizzle_span == other.swizzle_span && box[0] == other.box[0] && rows() == other.rows();
+         swizzle_span == other.swizzle_span && std::equal(box, box + kMostRank, other.box) &&
+         std::equal(element_stride, element_stride + kMostRank, other.element_stride);
 }
 
 void BoxMap::load(const Coordinates& at, std::byte* shared, u32 offset) const {

@@ -102,6 +102,18 @@ inline void expect_deadlock(const Source& source, const std::vector<std::string>
   expect_error(source, grid, ErrorCode::deadlock, words);
 }
 
+inline constexpr Emulation::Policy kPolicies[] = {
+    Emulation::Policy::uniform,         Emulation::Policy::starve_copies,
+    Emulation::Policy::eager_copies,    Emulation::Policy::starve_one_warp,
+    Emulation::Policy::priority_change, Emulation::Policy::mixed};
+
+/// A policy's word as a test's name.
+inline std::string policy_name(const testing::TestParamInfo<Emulation::Policy>& info) {
+  constexpr const char* kNames[] = {"uniform",         "starve_copies",   "eager_copies",
+                                    "starve_one_warp", "priority_change", "mixed"};
+  return kNames[static_cast<std::size_t>(info.param)];
+}
+
 /// Small numbers by hand, so that tests do not depend on the emulator's own generator.
 class TestRandom {
  public:

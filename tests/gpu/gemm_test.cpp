@@ -7,6 +7,7 @@
 
 #include "ops/gemm/text.hpp"
 #include "tests/support/gemm_run.hpp"
+#include "tests/support/gemm_small_cases.hpp"
 
 namespace kiln::test {
 namespace {
@@ -82,6 +83,16 @@ TEST(Gemm, EveryConfigEqualsTheModel) {
   EXPECT_GT(cases.size(), 400u);
   expect_right(cases);
 }
+
+class GemmCases : public testing::TestWithParam<GemmSmallCases> {};
+
+/// What tests/emu/gemm_test.cpp runs: the same kernels, the same inputs, and the same bits.
+TEST_P(GemmCases, OfTheEmulatorEqualTheModel) { expect_right(GetParam().cases); }
+
+INSTANTIATE_TEST_SUITE_P(Small, GemmCases, testing::ValuesIn(gemm_small_cases()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Gemm, ConfigsOfTheEmulatorEqualTheModel) { expect_right(gemm_small_configs(1)); }
 
 class GemmShapes : public testing::TestWithParam<GemmShape> {};
 

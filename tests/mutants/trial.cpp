@@ -124,7 +124,7 @@ class Launches {
     auto memory = run.place_before_guard_pages();
     GemmArgs args = memory->args();
     if (a_scales.data != nullptr) args.a.scales = a_scales;
-    const GemmLaunch launch = gemm_launch(args, config, {.device = kEmu});
+    const GemmLaunch launch = gemm_launch(emu_backend(), args, config, {.device = kEmu});
     places_.push_back({&run, std::move(memory), launch});
   }
 
@@ -136,7 +136,7 @@ class Launches {
 Trials::Trials(Checking checking, const std::vector<MutantCase>& cases) : checking_(checking) {
   for (const MutantCase& test : cases) {
     auto run = std::make_unique<GemmRun>(test.gemm);
-    const GemmConfig config = run->config();
+    const GemmConfig config = run->config_on(emu_backend(), {.device = kEmu});
     auto kernel = std::find_if(kernels_.begin(), kernels_.end(),
                                [&](const Kernel& k) { return k.config == config; });
     if (kernel == kernels_.end()) {
@@ -208,7 +208,8 @@ void Trials::run_seeds(std::size_t index, const emu::Kernel& kernel, const Seeds
     ++report.runs;
     try {
       const TimeLimit limit(kRunSeconds);
-      launches.run(kernel, {.seed = seed, .workers = 1, .check = check});
+      launches.run(
+          kernel, {.seed = seed, .workers = 1, .check = check, .policy = Emulation::Policy::mixed});
     } catch (const Error& error) {
       const bool is_deadlock = error.code() == ErrorCode::deadlock;
       report.add(is_deadlock ? Sign::deadlock : Sign::error, number, seed, error.what());

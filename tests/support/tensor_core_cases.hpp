@@ -25,9 +25,16 @@ inline u8 any_code(std::mt19937& random) {
   return is_nan_e4m3(code) ? code ^ 1 : code;
 }
 
-inline u32 accumulator_near_one(std::mt19937& random) {
-  return (random() & 0x807FFFFFu) | (103 + random() % 48) << 23;
+/// A sign, a fraction, and one of `count` exponents from `first` on. One draw a statement: two in
+/// an expression would come in whatever order the compiler likes, and the GPU's answers are
+/// recorded.
+inline u32 float_bits(std::mt19937& random, u32 first, u32 count) {
+  const u32 sign_and_fraction = random() & 0x807FFFFFu;
+  const u32 exponent = first + random() % count;
+  return sign_and_fraction | exponent << 23;
 }
+
+inline u32 accumulator_near_one(std::mt19937& random) { return float_bits(random, 103, 48); }
 
 /// Each question fills whole tiles.
 inline std::vector<StepQuestion> step_questions() {
@@ -56,12 +63,11 @@ inline std::vector<StepQuestion> step_questions() {
   const auto plus_zero = [](std::mt19937&) { return 0u; };
   const auto signed_zero = [](std::mt19937& random) { return random() & 0x80000000u; };
   const auto subnormal = [](std::mt19937& random) { return random() & 0x807FFFFFu; };
-  const auto finite = [](std::mt19937& random) {
-    return (random() & 0x807FFFFFu) | random() % 255 << 23;
-  };
+  const auto finite = [](std::mt19937& random) { return float_bits(random, 0, 255); };
   const auto infinite = [](std::mt19937& random) { return (random() & 0x80000000u) | 0x7F800000u; };
   const auto nan = [](std::mt19937& random) {
-    return (random() & 0x80000000u) | 0x7F800001u | (random() & 0x7FFFFFu);
+    const u32 sign = random() & 0x80000000u;
+    return sign | 0x7F800001u | (random() & 0x7FFFFFu);
   };
   return {
       {"random products, usual accumulators", codes, codes, accumulator_near_one},

@@ -301,6 +301,13 @@ TEST(GemmCheck, OptionsAreChecked) {
   expect_refused(device, {"device", {}, "options.device.index is -1"});
   second_cpu.options.device.index = 1;
   expect_refused(second_cpu, {"cpu 1", {}, "this machine has one CPU"});
+  Call policy, arithmetic, threads;
+  policy.options.emulation.policy = static_cast<Emulation::Policy>(6);
+  expect_refused(policy, {"policy", {}, "options.emulation.policy is 6, wanted a Policy, 0 to 5"});
+  arithmetic.options.emulation.arithmetic = static_cast<Emulation::Arithmetic>(3);
+  expect_refused(arithmetic, {"arithmetic", {}, "options.emulation.arithmetic is 3"});
+  threads.options.emulation.threads = -1;
+  expect_refused(threads, {"threads", {}, "options.emulation.threads is -1, wanted 0 or more"});
 }
 
 TEST(GemmCheck, CopyPathsFollowTheAddresses) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "runtime/emu/launch.hpp"
@@ -16,6 +17,29 @@ TEST(RuntimeEmuBackend, NoMemoryIsAnErrorWithTheSize) {
   for (const std::size_t bytes : {std::size_t{1} << 60, SIZE_MAX, SIZE_MAX - 255})
     expect_error(ErrorCode::unsupported, {"no memory for " + std::to_string(bytes) + " bytes"},
                  [&] { emu_backend().allocate(bytes); });
+}
+
+/// Kernels from a checkout have keys of their own, which change with every file that they may see.
+TEST(RuntimeEmuBackend, ACheckoutIsPartOfTheToolchain) {
+  const TemporaryDirectory checkout{testing::TempDir()};
+  const auto flags_now = [&] { return emu_backend_from(checkout.path())->toolchain().flags; };
+  expect_error(ErrorCode::io, {"no kernel sources in " + checkout.path()}, flags_now);
+  std::filesystem::create_directories(checkout.path() + "/device/ptx");
+  expect_error(ErrorCode::io, {"ops"}, flags_now);
+  std::filesystem::create_directories(checkout.path() + "/ops/gemm");
+  const auto none = flags_now();
+  EXPECT_NE(none, emu_backend().toolchain().flags);
+  write_text(checkout.path() + "/device/ptx/x.hpp", "#define ANSWER 42");
+  const auto one = flags_now();
+  EXPECT_NE(one, none);
+  EXPECT_EQ(one, flags_now());
+  write_text(checkout.path() + "/ops/gemm/README.md", "no source");
+  EXPECT_EQ(one, flags_now());
+  write_text(checkout.path() + "/ops/gemm/y.cuh", "");
+  EXPECT_NE(one, flags_now());
+  const std::string source = "#include \"device/ptx/x.hpp\"\nstatic_assert(ANSWER == 42);\n";
+  EXPECT_FALSE(emu_backend_from(checkout.path())->compile(source).empty());
+  EXPECT_THROW(emu_backend().compile(source), Error);
 }
 
 /// An exit code: 0 if a launch of 10 CTAs ran all of them in a process that gets no more threads.

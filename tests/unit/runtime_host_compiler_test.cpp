@@ -38,6 +38,14 @@ TEST_F(RuntimeHostCompiler, CompilesASharedObjectAgainstTheEmbeddedSources) {
   ::dlclose(handle);
 }
 
+TEST_F(RuntimeHostCompiler, TakesOtherSources) {
+  const HostCompiler compiler(with_cxx(""));
+  const std::string source = "#include \"device/mine.hpp\"\nstatic_assert(kMine == 3);\n";
+  EXPECT_FALSE(compiler.compile(source, {}, {{"device/mine.hpp", "const int kMine = 3;"}}).empty());
+  expect_error(ErrorCode::compile_failed, {"device/mine.hpp"},
+               [&] { compiler.compile(source, {}); });
+}
+
 TEST_F(RuntimeHostCompiler, ToolchainNamesNoPath) {
   const Toolchain toolchain = HostCompiler(with_cxx("")).toolchain({"-O1"});
   EXPECT_EQ(toolchain.kind, "host-c++");

@@ -1,9 +1,9 @@
 // wgmma for every operand type and width: the rest of device/ptx/cuda/wgmma.cuh, apart from it
-// because NVRTC reads it for some 11 ms and E4M3 kernels need none of it. Include
+// because NVRTC reads it for some 60 ms and E4M3 kernels need none of it. Include
 // device/ptx_wgmma.hpp.
 //
-//   wgmma_TYPE<kN>(d, a, b, accumulate)       d = A[64 x K] * B[kN x K]^T (+ d), a and b
-//   descriptors wgmma_TYPE_rs<kN>(d, a, b, accumulate)    A from four registers a thread
+//   wgmma_TYPE<kN>(d, a, b, accumulate)       d = A[64 x K] * B[kN x K]^T (+ d), by descriptors
+//   wgmma_TYPE_rs<kN>(d, a, b, accumulate)    A from four registers a thread
 //
 //   TYPE: e4m3, e5m2, e4m3_e5m2, e5m2_e4m3    K = 32, K-major; kN: a multiple of 8 from 8 to 256
 //         bf16<kN, kMajorA, kMajorB>, fp16    K = 16, either major; an A in registers has none
@@ -19,55 +19,6 @@
 #include "device/ptx/cuda/wgmma.cuh"
 
 namespace kiln::ptx {
-namespace detail {
-
-/// What an instruction's name says of its operands, as text for the "C" constraint.
-struct WgmmaE4m3 {
-  static constexpr char kText[] = "k32.f32.e4m3.e4m3";
-};
-struct WgmmaE5m2 {
-  static constexpr char kText[] = "k32.f32.e5m2.e5m2";
-};
-struct WgmmaE4m3E5m2 {
-  static constexpr char kText[] = "k32.f32.e4m3.e5m2";
-};
-struct WgmmaE5m2E4m3 {
-  static constexpr char kText[] = "k32.f32.e5m2.e4m3";
-};
-struct WgmmaBf16 {
-  static constexpr char kText[] = "k16.f32.bf16.bf16";
-};
-struct WgmmaFp16 {
-  static constexpr char kText[] = "k16.f32.f16.f16";
-};
-struct WgmmaTf32 {
-  static constexpr char kText[] = "k8.f32.tf32.tf32";
-};
-
-/// The immediates after the predicate: the operands' signs, and for 16-bit types which of them are
-/// MN-major.
-struct WgmmaKMajor {
-  static constexpr char kText[] = "1, 1";
-};
-template <WgmmaMajor kA, WgmmaMajor kB>
-struct WgmmaMajors {
-  static constexpr char kText[] = {'1',
-                                   ',',
-                                   ' ',
-                                   '1',
-                                   ',',
-                                   ' ',
-                                   kA == WgmmaMajor::mn ? '1' : '0',
-                                   ',',
-                                   ' ',
-                                   kB == WgmmaMajor::mn ? '1' : '0',
-                                   0};
-};
-template <WgmmaMajor kB>
-struct WgmmaMajorB {
-  static constexpr char kText[] = {'1', ',', ' ', '1', ',', ' ', kB == WgmmaMajor::mn ? '1' : '0',
-                                   0};
-};
 
 // Accumulators and their numbers, four registers at a time; then the operands after them.
 #define KILN_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -228,151 +179,186 @@ struct WgmmaMajorB {
   KILN_R_124       \
   ", "             \
   "%124, %125, %126, %127"
-// X(N, registers, the numbers of eight operands after them)
-#define KILN_EVERY_WIDTH(X)                                                   \
-  X(8, 4, "%4", "%5", "%6", "%7", "%8", "%9", "%10", "%11")                   \
-  X(16, 8, "%8", "%9", "%10", "%11", "%12", "%13", "%14", "%15")              \
-  X(24, 12, "%12", "%13", "%14", "%15", "%16", "%17", "%18", "%19")           \
-  X(32, 16, "%16", "%17", "%18", "%19", "%20", "%21", "%22", "%23")           \
-  X(40, 20, "%20", "%21", "%22", "%23", "%24", "%25", "%26", "%27")           \
-  X(48, 24, "%24", "%25", "%26", "%27", "%28", "%29", "%30", "%31")           \
-  X(56, 28, "%28", "%29", "%30", "%31", "%32", "%33", "%34", "%35")           \
-  X(64, 32, "%32", "%33", "%34", "%35", "%36", "%37", "%38", "%39")           \
-  X(72, 36, "%36", "%37", "%38", "%39", "%40", "%41", "%42", "%43")           \
-  X(80, 40, "%40", "%41", "%42", "%43", "%44", "%45", "%46", "%47")           \
-  X(88, 44, "%44", "%45", "%46", "%47", "%48", "%49", "%50", "%51")           \
-  X(96, 48, "%48", "%49", "%50", "%51", "%52", "%53", "%54", "%55")           \
-  X(104, 52, "%52", "%53", "%54", "%55", "%56", "%57", "%58", "%59")          \
-  X(112, 56, "%56", "%57", "%58", "%59", "%60", "%61", "%62", "%63")          \
-  X(120, 60, "%60", "%61", "%62", "%63", "%64", "%65", "%66", "%67")          \
-  X(128, 64, "%64", "%65", "%66", "%67", "%68", "%69", "%70", "%71")          \
-  X(136, 68, "%68", "%69", "%70", "%71", "%72", "%73", "%74", "%75")          \
-  X(144, 72, "%72", "%73", "%74", "%75", "%76", "%77", "%78", "%79")          \
-  X(152, 76, "%76", "%77", "%78", "%79", "%80", "%81", "%82", "%83")          \
-  X(160, 80, "%80", "%81", "%82", "%83", "%84", "%85", "%86", "%87")          \
-  X(168, 84, "%84", "%85", "%86", "%87", "%88", "%89", "%90", "%91")          \
-  X(176, 88, "%88", "%89", "%90", "%91", "%92", "%93", "%94", "%95")          \
-  X(184, 92, "%92", "%93", "%94", "%95", "%96", "%97", "%98", "%99")          \
-  X(192, 96, "%96", "%97", "%98", "%99", "%100", "%101", "%102", "%103")      \
-  X(200, 100, "%100", "%101", "%102", "%103", "%104", "%105", "%106", "%107") \
-  X(208, 104, "%104", "%105", "%106", "%107", "%108", "%109", "%110", "%111") \
-  X(216, 108, "%108", "%109", "%110", "%111", "%112", "%113", "%114", "%115") \
-  X(224, 112, "%112", "%113", "%114", "%115", "%116", "%117", "%118", "%119") \
-  X(232, 116, "%116", "%117", "%118", "%119", "%120", "%121", "%122", "%123") \
-  X(240, 120, "%120", "%121", "%122", "%123", "%124", "%125", "%126", "%127") \
-  X(248, 124, "%124", "%125", "%126", "%127", "%128", "%129", "%130", "%131") \
-  X(256, 128, "%128", "%129", "%130", "%131", "%132", "%133", "%134", "%135")
+// X(N, registers, the numbers of seven operands after them)
+#define KILN_EVERY_WIDTH(X)                                           \
+  X(8, 4, "%4", "%5", "%6", "%7", "%8", "%9", "%10")                  \
+  X(16, 8, "%8", "%9", "%10", "%11", "%12", "%13", "%14")             \
+  X(24, 12, "%12", "%13", "%14", "%15", "%16", "%17", "%18")          \
+  X(32, 16, "%16", "%17", "%18", "%19", "%20", "%21", "%22")          \
+  X(40, 20, "%20", "%21", "%22", "%23", "%24", "%25", "%26")          \
+  X(48, 24, "%24", "%25", "%26", "%27", "%28", "%29", "%30")          \
+  X(56, 28, "%28", "%29", "%30", "%31", "%32", "%33", "%34")          \
+  X(64, 32, "%32", "%33", "%34", "%35", "%36", "%37", "%38")          \
+  X(72, 36, "%36", "%37", "%38", "%39", "%40", "%41", "%42")          \
+  X(80, 40, "%40", "%41", "%42", "%43", "%44", "%45", "%46")          \
+  X(88, 44, "%44", "%45", "%46", "%47", "%48", "%49", "%50")          \
+  X(96, 48, "%48", "%49", "%50", "%51", "%52", "%53", "%54")          \
+  X(104, 52, "%52", "%53", "%54", "%55", "%56", "%57", "%58")         \
+  X(112, 56, "%56", "%57", "%58", "%59", "%60", "%61", "%62")         \
+  X(120, 60, "%60", "%61", "%62", "%63", "%64", "%65", "%66")         \
+  X(128, 64, "%64", "%65", "%66", "%67", "%68", "%69", "%70")         \
+  X(136, 68, "%68", "%69", "%70", "%71", "%72", "%73", "%74")         \
+  X(144, 72, "%72", "%73", "%74", "%75", "%76", "%77", "%78")         \
+  X(152, 76, "%76", "%77", "%78", "%79", "%80", "%81", "%82")         \
+  X(160, 80, "%80", "%81", "%82", "%83", "%84", "%85", "%86")         \
+  X(168, 84, "%84", "%85", "%86", "%87", "%88", "%89", "%90")         \
+  X(176, 88, "%88", "%89", "%90", "%91", "%92", "%93", "%94")         \
+  X(184, 92, "%92", "%93", "%94", "%95", "%96", "%97", "%98")         \
+  X(192, 96, "%96", "%97", "%98", "%99", "%100", "%101", "%102")      \
+  X(200, 100, "%100", "%101", "%102", "%103", "%104", "%105", "%106") \
+  X(208, 104, "%104", "%105", "%106", "%107", "%108", "%109", "%110") \
+  X(216, 108, "%108", "%109", "%110", "%111", "%112", "%113", "%114") \
+  X(224, 112, "%112", "%113", "%114", "%115", "%116", "%117", "%118") \
+  X(232, 116, "%116", "%117", "%118", "%119", "%120", "%121", "%122") \
+  X(240, 120, "%120", "%121", "%122", "%123", "%124", "%125", "%126") \
+  X(248, 124, "%124", "%125", "%126", "%127", "%128", "%129", "%130") \
+  X(256, 128, "%128", "%129", "%130", "%131", "%132", "%133", "%134")
 
-#define KILN_WGMMA_SS(N, R, A, B, P, KIND, TAIL, ...)                                           \
-  if constexpr (kN == N)                                                                        \
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, " P                                            \
-                 ", 0;\n\t"                                                                     \
-                 "wgmma.mma_async.sync.aligned.m64n" #N KIND " {" KILN_R_##R "}, " A ", " B     \
-                                                                             ", p, " TAIL "; }" \
-                 : KILN_D_##R                                                                   \
-                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "C"(Kind::kText),         \
-                   "C"(Tail::kText));
-#define KILN_WGMMA_RS(N, R, A0, A1, A2, A3, B, P, KIND, TAIL)                 \
-  if constexpr (kN == N)                                                      \
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, " P                          \
-                 ", 0;\n\t"                                                   \
-                 "wgmma.mma_async.sync.aligned.m64n" #N KIND " {" KILN_R_##R  \
-                 "}, {" A0 ", " A1 ", " A2 ", " A3 "}, " B ", p, " TAIL "; }" \
-                 : KILN_D_##R                                                 \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),        \
-                   "r"(static_cast<int>(accumulate)), "C"(Kind::kText), "C"(Tail::kText));
+// KILN_KIND is what an instruction's name says of K and the types. (Not an operand of its own: the
+// "C" constraint is unknown to NVRTC 12.3.) Flags after the predicate: signs, and which of A and B
+// are MN-major, which only 16-bit types can say.
+#define KILN_WGMMA(N, R, P, OPERANDS, FLAGS)                                      \
+  "{ .reg .pred p; setp.ne.b32 p, " P                                             \
+  ", 0;\n\t"                                                                      \
+  "wgmma.mma_async.sync.aligned.m64n" #N KILN_KIND " {" KILN_R_##R "}, " OPERANDS \
+                                                                   ", p, 1, 1" FLAGS "; }"
+#define KILN_WGMMA_SS(N, R, A, B, P, ...)          \
+  if constexpr (kN == N)                           \
+    asm volatile(KILN_WGMMA(N, R, P, A ", " B, "") \
+                 : KILN_D_##R                      \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+#define KILN_WGMMA_RS(N, R, A0, A1, A2, A3, B, P, ...)                           \
+  if constexpr (kN == N)                                                         \
+    asm volatile(KILN_WGMMA(N, R, P, "{" A0 ", " A1 ", " A2 ", " A3 "}, " B, "") \
+                 : KILN_D_##R                                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),           \
+                   "r"(static_cast<int>(accumulate)));
+#define KILN_WGMMA_SS_MAJOR(N, R, A, B, P, MAJOR_A, MAJOR_B, ...)         \
+  if constexpr (kN == N)                                                  \
+    asm volatile(KILN_WGMMA(N, R, P, A ", " B, ", " MAJOR_A ", " MAJOR_B) \
+                 : KILN_D_##R                                             \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)),     \
+                   "n"(static_cast<int>(kMajorA)), "n"(static_cast<int>(kMajorB)));
+#define KILN_WGMMA_RS_MAJOR(N, R, A0, A1, A2, A3, B, P, MAJOR_B)                           \
+  if constexpr (kN == N)                                                                   \
+    asm volatile(KILN_WGMMA(N, R, P, "{" A0 ", " A1 ", " A2 ", " A3 "}, " B, ", " MAJOR_B) \
+                 : KILN_D_##R                                                              \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),                     \
+                   "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorB)));
 
-template <int kN, class Kind, class Tail = WgmmaKMajor>
-DEV void wgmma_ss(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
-  KILN_EVERY_WIDTH(KILN_WGMMA_SS)
-}
-
-template <int kN, class Kind, class Tail = WgmmaKMajor>
-DEV void wgmma_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
-  KILN_EVERY_WIDTH(KILN_WGMMA_RS)
-}
-
-#undef KILN_WGMMA_SS
-#undef KILN_WGMMA_RS
-#undef KILN_EVERY_WIDTH
-#undef KILN_D4
-
-}  // namespace detail
-
+#define KILN_KIND "k32.f32.e4m3.e4m3"
 template <int kN>
 struct WgmmaOtherWidth {
   DEV static void e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-    detail::wgmma_ss<kN, detail::WgmmaE4m3>(d, a, b, accumulate);
+    static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+    KILN_EVERY_WIDTH(KILN_WGMMA_SS)
   }
 };
 
 template <int kN>
 DEV void wgmma_e4m3_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaE4m3>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS)
 }
 
+#undef KILN_KIND
+
+#define KILN_KIND "k32.f32.e5m2.e5m2"
 template <int kN>
 DEV void wgmma_e5m2(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  detail::wgmma_ss<kN, detail::WgmmaE5m2>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_SS)
 }
 
 template <int kN>
 DEV void wgmma_e5m2_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaE5m2>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS)
 }
 
+#undef KILN_KIND
+
+#define KILN_KIND "k32.f32.e4m3.e5m2"
 template <int kN>
 DEV void wgmma_e4m3_e5m2(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  detail::wgmma_ss<kN, detail::WgmmaE4m3E5m2>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_SS)
 }
 
 template <int kN>
 DEV void wgmma_e4m3_e5m2_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaE4m3E5m2>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS)
 }
 
+#undef KILN_KIND
+
+#define KILN_KIND "k32.f32.e5m2.e4m3"
 template <int kN>
 DEV void wgmma_e5m2_e4m3(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  detail::wgmma_ss<kN, detail::WgmmaE5m2E4m3>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_SS)
 }
 
 template <int kN>
 DEV void wgmma_e5m2_e4m3_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaE5m2E4m3>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS)
 }
 
+#undef KILN_KIND
+
+#define KILN_KIND "k8.f32.tf32.tf32"
 template <int kN>
 DEV void wgmma_tf32(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  detail::wgmma_ss<kN, detail::WgmmaTf32>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_SS)
 }
 
 template <int kN>
 DEV void wgmma_tf32_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaTf32>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS)
 }
 
+#undef KILN_KIND
+
+#define KILN_KIND "k16.f32.bf16.bf16"
 template <int kN, WgmmaMajor kMajorA = WgmmaMajor::k, WgmmaMajor kMajorB = WgmmaMajor::k>
 DEV void wgmma_bf16(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  detail::wgmma_ss<kN, detail::WgmmaBf16, detail::WgmmaMajors<kMajorA, kMajorB>>(d, a, b,
-                                                                                 accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_SS_MAJOR)
 }
 
 template <int kN, WgmmaMajor kMajorB = WgmmaMajor::k>
 DEV void wgmma_bf16_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaBf16, detail::WgmmaMajorB<kMajorB>>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS_MAJOR)
 }
 
+#undef KILN_KIND
+
+#define KILN_KIND "k16.f32.f16.f16"
 template <int kN, WgmmaMajor kMajorA = WgmmaMajor::k, WgmmaMajor kMajorB = WgmmaMajor::k>
 DEV void wgmma_fp16(float (&d)[kN / 2], u64 a, u64 b, bool accumulate) {
-  detail::wgmma_ss<kN, detail::WgmmaFp16, detail::WgmmaMajors<kMajorA, kMajorB>>(d, a, b,
-                                                                                 accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_SS_MAJOR)
 }
 
 template <int kN, WgmmaMajor kMajorB = WgmmaMajor::k>
 DEV void wgmma_fp16_rs(float (&d)[kN / 2], const u32 (&a)[4], u64 b, bool accumulate) {
-  detail::wgmma_rs<kN, detail::WgmmaFp16, detail::WgmmaMajorB<kMajorB>>(d, a, b, accumulate);
+  static_assert(kN % 8 == 0 && kN >= 8 && kN <= 256);
+  KILN_EVERY_WIDTH(KILN_WGMMA_RS_MAJOR)
 }
+
+#undef KILN_KIND
+
+#undef KILN_WGMMA
+#undef KILN_WGMMA_SS
+#undef KILN_WGMMA_RS
+#undef KILN_WGMMA_SS_MAJOR
+#undef KILN_WGMMA_RS_MAJOR
+#undef KILN_EVERY_WIDTH
+#undef KILN_D4
 
 }  // namespace kiln::ptx
