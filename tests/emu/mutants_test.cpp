@@ -198,6 +198,9 @@ TEST(MutantTrials, ThePlainestMeansCounts) {
   };
   EXPECT_EQ(means({}, {}), Means::nothing);
   EXPECT_EQ(means({}, {Sign::error}), Means::checker);
+  EXPECT_EQ(means({Sign::work}, {}), Means::work);
+  EXPECT_EQ(means({Sign::work}, {Sign::error}), Means::work);
+  EXPECT_EQ(means({Sign::work, Sign::error}, {Sign::error}), Means::rules);
   EXPECT_EQ(means({Sign::error}, {Sign::error}), Means::rules);
   EXPECT_EQ(means({Sign::crash}, {}), Means::rules);
   EXPECT_EQ(means({Sign::error, Sign::deadlock}, {}), Means::hang);

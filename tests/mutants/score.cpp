@@ -9,11 +9,12 @@
 namespace kiln::test {
 namespace {
 
-constexpr Means kAllMeans[] = {Means::compiler, Means::values,  Means::hang,
-                               Means::rules,    Means::checker, Means::nothing};
+constexpr Means kAllMeans[] = {Means::compiler, Means::values,  Means::hang,   Means::rules,
+                               Means::work,     Means::checker, Means::nothing};
 
 const char* to_string(Means means) {
-  constexpr const char* kWords[] = {"compiler", "values", "hang", "rules", "checker", "survived"};
+  constexpr const char* kWords[] = {"compiler", "values",  "hang",    "rules",
+                                    "work",     "checker", "survived"};
   return kWords[static_cast<int>(means)];
 }
 
@@ -22,6 +23,7 @@ const char* explain(Means means) {
                                     "wrong values under some schedule",
                                     "no wrong value, but runs that do not end",
                                     "no wrong value: a rule that the emulator checks as it goes",
+                                    "no wrong value: more or less work than the plan says",
                                     "no wrong value: the happens-before checker alone",
                                     "survived"};
   return kTexts[static_cast<int>(means)];
@@ -47,6 +49,8 @@ const Finding* finding_of(const Score& score, Means means) {
     case Means::compiler:
     case Means::rules:
       return &unchecked.other;
+    case Means::work:
+      return &unchecked.work;
     case Means::checker:
       return &checked.other;
     case Means::nothing:
@@ -64,7 +68,7 @@ nlohmann::json json_of(const Finding& finding, const Trials& trials) {
 
 nlohmann::json json_of(const Report& report, const Trials& trials) {
   nlohmann::json json = {{"runs", report.runs.load()}, {"findings", nlohmann::json::array()}};
-  for (const Finding* finding : {&report.value, &report.hang, &report.other})
+  for (const Finding* finding : {&report.value, &report.hang, &report.work, &report.other})
     if (finding->sign != Sign::none) json["findings"].push_back(json_of(*finding, trials));
   return json;
 }
@@ -78,6 +82,7 @@ Means Score::means() const {
   if (found(unchecked.value) || found(checked.value)) return Means::values;
   if (found(unchecked.hang) || found(checked.hang)) return Means::hang;
   if (found(unchecked.other)) return Means::rules;
+  if (found(unchecked.work)) return Means::work;
   return found(checked.other) ? Means::checker : Means::nothing;
 }
 
@@ -99,7 +104,7 @@ Summary summarise(std::span<const Score> scores, const std::map<std::string, std
     const auto reason = reasons.find(id);
     ++summary.total;
     ++summary.count[means];
-    if (means == Means::rules || means == Means::checker)
+    if (means == Means::rules || means == Means::work || means == Means::checker)
       summary.missed_by_values.push_back(
           fmt::format("{}: {}", id, text_of(*finding_of(score, means), trials)));
     if (means == Means::nothing) {

@@ -16,6 +16,7 @@ enum class Means : std::uint8_t {
   values,    // are wrong under some schedule
   hang,      // the kernel does not end under some schedule
   rules,     // that the emulator checks as it goes
+  work,      // more or less is done than the plan says
   checker,   // of happens-before, and nothing else
   nothing
 };
@@ -33,7 +34,7 @@ struct Score {
 struct Summary {
   std::size_t total = 0;
   std::map<Means, std::size_t> count;
-  std::vector<std::string> missed_by_values;  // killed by rules or the checker, with their texts
+  std::vector<std::string> missed_by_values;  // killed, with what found them
   std::vector<std::string> survivors;         // with their reasons
   std::vector<std::string> unexplained;  // survivors without a reason, reasons without survivor
 

@@ -15,11 +15,15 @@
 #include "ops/gemm/text.hpp"
 #include "runtime/emu/kernel.hpp"
 #include "runtime/emu/launch.hpp"
+#include "tests/mutants/work.hpp"
 
 namespace kiln::test {
 namespace {
 
 constexpr Device kEmu{Device::Kind::emu};
+
+/// Runs of a test that end in errors before the next test's turn: its values will not be seen.
+constexpr int kErrorsATest = 4;
 
 /// While one is alive the process may take `seconds` of CPU time; then SIGPROF ends it.
 class TimeLimit {
@@ -41,14 +45,24 @@ class TimeLimit {
 
 const char* to_string(Sign sign) {
   constexpr const char* kWords[] = {"none",    "refused", "value", "deadlock",
-                                    "endless", "error",   "crash"};
+                                    "endless", "error",   "crash", "work"};
   return kWords[static_cast<int>(sign)];
 }
 
 void Report::add(Sign sign, int test_, std::uint64_t seed_, const std::string& says) {
-  Finding& finding = sign == Sign::value                               ? value
-                     : sign == Sign::deadlock || sign == Sign::endless ? hang
-                                                                       : other;
+  Finding& finding = [&]() -> Finding& {
+    switch (sign) {
+      case Sign::value:
+        return value;
+      case Sign::deadlock:
+      case Sign::endless:
+        return hang;
+      case Sign::work:
+        return work;
+      default:
+        return other;
+    }
+  }();
   if (finding.sign != Sign::none) return;
   finding.sign = sign;
   finding.test = test_;
@@ -59,7 +73,7 @@ void Report::add(Sign sign, int test_, std::uint64_t seed_, const std::string& s
 }
 
 const Finding* Report::finding() const {
-  for (const Finding* finding : {&other, &hang, &value})
+  for (const Finding* finding : {&other, &hang, &work, &value})
     if (finding->sign != Sign::none) return finding;
   return nullptr;
 }
@@ -105,6 +119,13 @@ class Launches {
     } else {
       emu::launch(kernel, grids[0].ctas, grids[0].params, grids[0].bytes, settings);
     }
+  }
+
+  /// What the grids have to do together.
+  Work work() const {
+    Work sum;
+    for (const Place& place : places_) sum.add(place.launch);
+    return sum;
   }
 
   std::optional<std::string> wrong() const {
@@ -202,20 +223,32 @@ void Trials::run_seeds(std::size_t index, const emu::Kernel& kernel, const Seeds
   const int number = static_cast<int>(index);
   report.test = number;
   Launches launches(*test.run, test.before.get(), kernels_[test.kernel].config);
-  for (int i = 0; i < seeds.count && !is_enough(); ++i) {
+  int errors = 0;
+  for (int i = 0; i < seeds.count && !is_enough() && errors < kErrorsATest; ++i) {
     const std::uint64_t seed = seeds.first + static_cast<std::uint64_t>(i);
     report.seed = seed;
     ++report.runs;
+    WorkCounter counter;  // who is told of everything slows a run down: one run counts
+    const bool counts = i == 0 && !check;
     try {
       const TimeLimit limit(kRunSeconds);
-      launches.run(
-          kernel, {.seed = seed, .workers = 1, .check = check, .policy = Emulation::Policy::mixed});
+      launches.run(kernel, {.seed = seed,
+                            .workers = 1,
+                            .observer = counts ? &counter : nullptr,
+                            .check = check,
+                            .policy = Emulation::Policy::mixed});
     } catch (const Error& error) {
       const bool is_deadlock = error.code() == ErrorCode::deadlock;
       report.add(is_deadlock ? Sign::deadlock : Sign::error, number, seed, error.what());
+      ++errors;
       continue;
     }
-    if (const auto wrong = launches.wrong()) report.add(Sign::value, number, seed, *wrong);
+    if (const auto wrong = launches.wrong()) {
+      report.add(Sign::value, number, seed, *wrong);
+    } else if (counts) {
+      if (const auto other = launches.work().difference(counter.work()))
+        report.add(Sign::work, number, seed, *other);
+    }
   }
 }
 

@@ -23,7 +23,8 @@ enum class Sign : std::uint8_t {
   deadlock,  // all threads wait
   endless,   // a run took more than kRunSeconds of CPU time
   error,     // the emulator says that a rule is broken
-  crash      // of the process: memory that is not the kernel's was touched
+  crash,     // of the process: memory that is not the kernel's was touched
+  work       // the values are right, and more or less was done than the plan says
 };
 const char* to_string(Sign sign);
 
@@ -40,7 +41,7 @@ struct Report {
   std::atomic<int> test{0};  // under way
   std::atomic<std::uint64_t> seed{0};
   std::atomic<int> runs{0};
-  Finding value, hang, other;  // the first wrong value, deadlock or endless run, anything else
+  Finding value, hang, work, other;  // the first of each; other: refused, error, crash
 
   void add(Sign sign, int test_, std::uint64_t seed_, const std::string& says);
   /// The one that says most, or null.
