@@ -1,5 +1,6 @@
 // Mutants of the kernels (tests/mutants): that the lists still fit the sources, that the mutator
 // changes what it says, that the tool sees whatever becomes of a trial, and that a few are killed.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include "tests/mutants/automatic.hpp"
 #include "tests/mutants/farm.hpp"
 #include "tests/mutants/score.hpp"
+#include "tests/mutants/work.hpp"
 
 namespace kiln::test {
 namespace {
@@ -102,8 +104,8 @@ TEST(AutomaticMutants, OperatorsAreExchanged) {
       {"<", "<="}, {"<=", "<"},  {">", ">="}, {">=", ">"}, {"==", "!="}, {"!=", "=="},
       {"&", "|"},  {"&&", "||"}, {"|", "&"},  {"||", "&&"}};
   for (const auto& [from, to] : kPairs)
-    EXPECT_THAT(changes_of("x = a " + std::string(from) + " b;"),
-                testing::ElementsAre("x = a " + std::string(to) + " b;"));
+    EXPECT_THAT(changes_of(fmt::format("x = a {} b;", from)),
+                testing::ElementsAre(fmt::format("x = a {} b;", to)));
   EXPECT_THAT(changes_of("x += ++y;"), testing::ElementsAre("x -= ++y;", "x += --y;"));
   EXPECT_THAT(changes_of("x = a ^ b.c;"), testing::ElementsAre("x = a;"));
   EXPECT_THAT(changes_of("x = a ^ (b);"), testing::ElementsAre("x = a;"));
@@ -207,6 +209,31 @@ TEST(MutantTrials, ThePlainestMeansCounts) {
   EXPECT_EQ(means({Sign::endless}, {}), Means::hang);
   EXPECT_EQ(means({Sign::error, Sign::value}, {Sign::error}), Means::values);
   EXPECT_EQ(means({Sign::refused}, {}), Means::compiler);
+}
+
+/// One tile of 64 x 16, two K blocks, one math warpgroup: counted by hand.
+TEST(MutantTrials, TheWorkOfAPlanIsWhatTheProtocolSays) {
+  using emu::EventKind;
+  GemmLaunch launch = {};
+  launch.plan.config = {
+      .tile_m = 64, .tile_n = 16, .math_warpgroups = 1, .stages = 3, .store_strips = 1};
+  launch.plan.clusters_m = launch.plan.clusters_n = launch.plan.ctas = 1;
+  launch.params.k_blocks = 2;
+  Work work;
+  work.add(launch);
+  EXPECT_EQ(work.of(EventKind::load_issue), 4U);             // A and B twice
+  EXPECT_EQ(work.of(EventKind::store_issue), 1U);            // 16 columns of BF16
+  EXPECT_EQ(work.of(EventKind::wgmma_issue), 8U);            // steps of 32 of K
+  EXPECT_EQ(work.of(EventKind::mbarrier_init), 10U);         // full and empty, 3 stages, 2 runs
+  EXPECT_EQ(work.of(EventKind::mbarrier_arrive), 17U);       // 2 + 3 full, 4 * (2 + 1) empty
+  EXPECT_EQ(work.of(EventKind::mbarrier_observe), 544U);     // 32 * (2 + 3) empty, 128 * 3 full
+  EXPECT_EQ(work.of(EventKind::named_barrier_arrive), 16U);  // 8 warps, 4 * 2 of the epilogue
+  EXPECT_EQ(work.of(EventKind::cluster_barrier_arrive), 0U);
+  EXPECT_EQ(work.of(EventKind::fence_proxy_async), 128U);
+  Work other = work;
+  EXPECT_EQ(work.difference(other), std::nullopt);
+  ++other.of(EventKind::load_issue);
+  EXPECT_EQ(work.difference(other), "5 copies into a CTA, wanted 4");
 }
 
 TEST(MutantTrials, ASurvivorNeedsAReasonAndAReasonASurvivor) {
