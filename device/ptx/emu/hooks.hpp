@@ -10,9 +10,10 @@
 
 namespace kiln::emu {
 
-/// The emulator's table: set once, before the kernel runs. Internal linkage, so that two loaded
-/// kernels can never share it.
-static const Abi* machine;
+/// A copy of the emulator's table: made once, before the kernel runs. Internal linkage, so that two
+/// loaded kernels can never share it; in the object, so that hooks need not look at it.
+static Abi machine_table;
+static const Abi* const machine = &machine_table;
 
 }  // namespace kiln::emu
 

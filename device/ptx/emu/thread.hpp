@@ -39,7 +39,7 @@ __attribute__((no_sanitize("thread"))) inline u32 bind(const Abi* table, KernelI
   *info = {kAbiVersion, static_cast<u32>(threads), static_cast<u32>(params_bytes),
            largest_register_count};
   if (table->version != kAbiVersion) return 0;
-  machine = table;
+  machine_table = *table;
   return 1;
 }
 
