@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -146,13 +147,15 @@ Request read(int argc, char** argv) {
     else if (word == "--ptxas")
       request.ptxas = true;
     else if (word == "--seeds" && i + 1 < argc)
-      request.seeds = std::stoi(argv[++i]);
+      request.seeds = std::atoi(argv[++i]);
     else if (word == "--without" && i + 1 < argc)
       request.without = argv[++i];
     else
       throw Error(ErrorCode::invalid_argument,
                   word + ": wanted --seeds N, --without WORD, --no-check, --gpu or --ptxas");
   }
+  if (request.seeds < 1)
+    throw Error(ErrorCode::invalid_argument, "--seeds: wanted a number from 1 on");
   return request;
 }
 
