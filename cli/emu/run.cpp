@@ -19,7 +19,7 @@ std::string key_of(const EmuRun& run) {
 
 /// The kernel is at fault for these; for all others the caller or the machine is.
 bool is_of_kernel(ErrorCode code) {
-  return code == ErrorCode::internal || code == ErrorCode::deadlock;
+  return code == ErrorCode::internal || code == ErrorCode::deadlock || code == ErrorCode::race;
 }
 
 Options options_of(const EmuRun& run) {

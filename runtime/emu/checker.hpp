@@ -138,7 +138,8 @@ class Checker final : public Observer {
   Knowledge knowledge_of_warp(int thread);
 
   // checker_sync.cpp: what orders
-  void publish(int thread, Knowledge& to);
+  void join(Knowledge& to, const Knowledge& from);
+  void publish(int first, int count, Knowledge& to);
   void acquire(int thread, const Knowledge& from);
   void acquire_order(int thread, const Clock& from);
   void synchronise_warp(int thread);
@@ -154,7 +155,7 @@ class Checker final : public Observer {
   void tensor_core_event(const Event& event);
   void bulk_event(const Event& event);
   void cp_async_event(const Event& event);
-  void learn(int thread, u32 agent, u32 tick);
+  static void learn(Knowledge& knows, u32 agent, u32 tick);
   void grid_event(const Event& event);
   void waited(const Event& event);
   u32 agent(Agent::Kind kind, int owner, u32 offset = 0);

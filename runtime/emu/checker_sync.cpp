@@ -14,24 +14,35 @@ constexpr u32 kClusterBarrier = 0xFFFF;  // beside the numbers of named ones
 
 }  // namespace
 
-/// A release: adds what `thread` knows and has done to `to`. What it does from here on is later.
-void Checker::publish(int thread, Knowledge& to) {
-  ThreadState& state = threads_[index(thread)];
-  const u32 self = static_cast<u32>(thread);
-  to.seen = Clock::join(to.seen, state.knows.seen.with(self, state.tick));
-  to.async = Clock::join(to.async, state.knows.async);
-  to.order = Clock::join(to.order, state.knows.order.with(self, state.tick));
-  ++state.tick;
+/// Most of the time nothing but memory has been synchronised, and `order` is `seen`: the same
+/// clock, joined once.
+void Checker::join(Knowledge& to, const Knowledge& from) {
+  const bool one = to.order.same(to.seen) && from.order.same(from.seen);
+  to.seen = seen_memo_.join(to.seen, from.seen);
+  to.async = async_memo_.join(to.async, from.async);
+  to.order = one ? to.seen : order_memo_.join(to.order, from.order);
+}
+
+/// A release by `count` threads from `first` on: adds what they know and have done to `to`. What
+/// they do from here on is later.
+void Checker::publish(int first, int count, Knowledge& to) {
+  u32 ticks[32];
+  for (int i = 0; i < count; ++i) {
+    ThreadState& state = threads_[index(first + i)];
+    join(to, state.knows);
+    ticks[i] = state.tick++;
+  }
+  const bool one = to.order.same(to.seen);
+  to.seen = to.seen.with(static_cast<u32>(first), ticks, static_cast<u32>(count));
+  to.order = one ? to.seen : to.order.with(static_cast<u32>(first), ticks, static_cast<u32>(count));
 }
 
 void Checker::acquire(int thread, const Knowledge& from) {
-  Knowledge& knows = threads_[index(thread)].knows;
-  knows.seen = seen_memo_.join(knows.seen, from.seen);
-  knows.async = async_memo_.join(knows.async, from.async);
-  knows.order = order_memo_.join(knows.order, from.order);
+  join(threads_[index(thread)].knows, from);
 }
 
 void Checker::acquire_order(int thread, const Clock& from) {
+  if (from.is_empty()) return;
   Knowledge& knows = threads_[index(thread)].knows;
   knows.order = order_memo_.join(knows.order, from);
 }
@@ -40,7 +51,7 @@ void Checker::acquire_order(int thread, const Clock& from) {
 void Checker::synchronise_warp(int thread) {
   const int first = first_lane(thread);
   Knowledge all;
-  for (int lane = 0; lane < 32; ++lane) publish(first + lane, all);
+  publish(first, 32, all);
   for (int lane = 0; lane < 32; ++lane) threads_[index(first + lane)].knows = all;
 }
 
@@ -101,14 +112,13 @@ void Checker::arrive(const Event& event, MbarrierState& barrier) {
     // It speaks for the copies, not for what the thread has done besides.
     const u32 unit = agent(Agent::Kind::cp_async, event.thread);
     Knowledge& near = barrier.arriving.near;
-    near.seen = near.seen.with(unit, copies->second);
-    near.order = near.order.with(unit, copies->second);
+    learn(near, unit, copies->second);
     return;
   }
   check_mbarrier(event, false);
   ThreadState& thread = threads_[index(event.thread)];
   if (thread.place.cta == event.cta) {
-    publish(event.thread, barrier.arriving.near);
+    publish(event.thread, 1, barrier.arriving.near);
     return;
   }
   // A release at CTA scope says nothing to another CTA but that it has been executed.
@@ -116,7 +126,7 @@ void Checker::arrive(const Event& event, MbarrierState& barrier) {
   barrier.arriving.executed =
       Clock::join(barrier.arriving.executed, thread.knows.order.with(self, thread.tick));
   if (event.scope != ptx::Scope::cta)
-    publish(event.thread, barrier.arriving.far);
+    publish(event.thread, 1, barrier.arriving.far);
   else
     ++thread.tick;
 }
@@ -146,8 +156,7 @@ void Checker::mbarrier_event(const Event& event) {
       MbarrierState::Phase& done = barrier->completed;
       done = std::move(barrier->arriving);
       barrier->arriving = {};
-      done.near.seen = done.near.seen.with(barrier->loads, tick);
-      done.near.order = done.near.order.with(barrier->loads, tick);
+      learn(done.near, barrier->loads, tick);
       break;
     }
     case EventKind::mbarrier_observe:
@@ -172,13 +181,12 @@ void Checker::barrier_event(const Event& event) {
                                             : key_of(event.cta, event.offset)];
   switch (event.kind) {
     case EventKind::named_barrier_arrive: {
-      const int first = first_lane(event.thread);
-      for (int lane = 0; lane < 32; ++lane) publish(first + lane, barrier.arriving);
+      publish(first_lane(event.thread), 32, barrier.arriving);
       break;
     }
     case EventKind::cluster_barrier_arrive:
       if (event.order != ptx::Order::relaxed) {
-        publish(event.thread, barrier.arriving);
+        publish(event.thread, 1, barrier.arriving);
       } else {  // it orders execution, and no memory
         ThreadState& state = threads_[index(event.thread)];
         barrier.arriving.order =
@@ -206,16 +214,15 @@ void Checker::tensor_core_event(const Event& event) {
   }
   if (event.detail >= warp.group_ends.size()) return;
   const u32 end = warp.group_ends[warp.group_ends.size() - 1 - event.detail];
-  learn(event.thread, static_cast<u32>(threads_.size()) + static_cast<u32>(warp_of(event.thread)),
-        end);
+  learn(threads_[index(event.thread)].knows,
+        static_cast<u32>(threads_.size()) + static_cast<u32>(warp_of(event.thread)), end);
 }
 
-/// A thread has seen a unit's operations complete.
-void Checker::learn(int thread, u32 agent, u32 tick) {
-  const Knowledge& knows = threads_[index(thread)].knows;
-  if (knows.order.of(agent) >= tick && knows.seen.of(agent) >= tick) return;
-  const Clock done = Clock().with(agent, tick);
-  acquire(thread, {done, {}, done});
+/// A unit's operations are known to be complete.
+void Checker::learn(Knowledge& knows, u32 agent, u32 tick) {
+  const bool one = knows.order.same(knows.seen);
+  knows.seen = knows.seen.with(agent, tick);
+  knows.order = one ? knows.seen : knows.order.with(agent, tick);
 }
 
 void Checker::bulk_event(const Event& event) {
@@ -226,9 +233,9 @@ void Checker::bulk_event(const Event& event) {
   }
   if (event.detail >= thread.bulk_groups) return;
   const u32 done = thread.bulk_groups - static_cast<u32>(event.detail);
-  learn(event.thread, agent(Agent::Kind::bulk_reads, event.thread), done);
+  learn(threads_[index(event.thread)].knows, agent(Agent::Kind::bulk_reads, event.thread), done);
   if (event.kind == EventKind::store_wait_written)
-    learn(event.thread, agent(Agent::Kind::bulk_writes, event.thread), done);
+    learn(threads_[index(event.thread)].knows, agent(Agent::Kind::bulk_writes, event.thread), done);
 }
 
 void Checker::cp_async_event(const Event& event) {
@@ -238,9 +245,10 @@ void Checker::cp_async_event(const Event& event) {
   } else if (event.kind == EventKind::cp_async_arrive) {
     cp_async_arrivals_[event.operation] = thread.cp_asyncs;
   } else if (event.detail == ~u64{0}) {
-    learn(event.thread, agent(Agent::Kind::cp_async, event.thread), thread.cp_asyncs);
+    learn(threads_[index(event.thread)].knows, agent(Agent::Kind::cp_async, event.thread),
+          thread.cp_asyncs);
   } else if (event.detail < thread.cp_async_ends.size()) {
-    learn(event.thread, agent(Agent::Kind::cp_async, event.thread),
+    learn(threads_[index(event.thread)].knows, agent(Agent::Kind::cp_async, event.thread),
           thread.cp_async_ends[thread.cp_async_ends.size() - 1 - event.detail]);
   }
 }
@@ -288,7 +296,7 @@ void Checker::flag_event(const Event& event) {
   if (event.kind == EventKind::global_store) flag.clear();
   if (strong || event.order == Order::release) {
     Release release = {event.thread, event.scope, {}};
-    publish(event.thread, release.knowledge);
+    publish(event.thread, 1, release.knowledge);
     flag.push_back(std::move(release));
   }
   flag.insert(flag.end(), thread.fenced.begin(), thread.fenced.end());
@@ -301,7 +309,7 @@ void Checker::fence_event(const Event& event) {
   for (const Release& release : thread.seen) acquire(event.thread, release, event.scope);
   thread.seen.clear();
   Release release = {event.thread, event.scope, {}};
-  publish(event.thread, release.knowledge);
+  publish(event.thread, 1, release.knowledge);
   std::erase_if(thread.fenced, [&](const Release& old) { return old.scope <= event.scope; });
   thread.fenced.push_back(std::move(release));
 }
@@ -349,7 +357,7 @@ void Checker::grid_event(const Event& event) {
     const int grid = static_cast<int>(event.detail);
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       if (threads_[i].place.grid != grid) continue;
-      publish(static_cast<int>(i), all);
+      publish(static_cast<int>(i), 1, all);
     }
     for (u32 i = static_cast<u32>(threads_.size()); i < agents_.size(); ++i) {
       if (grid_of(agents_[i]) != grid) continue;

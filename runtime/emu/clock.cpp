@@ -4,12 +4,19 @@
 
 namespace kiln::emu {
 
-Clock Clock::with(u32 agent, u32 tick) const {
-  if (of(agent) >= tick) return *this;
+Clock Clock::with(u32 first, const u32* ticks, u32 count) const {
+  bool known = true;
+  for (u32 i = 0; i < count; ++i) known = known && of(first + i) >= ticks[i];
+  if (known) return *this;
   Node* node = new Node;
+  node->ticks.reserve(
+      std::max<std::size_t>(first + count, node_ == nullptr ? 0 : node_->ticks.size()));
   if (node_ != nullptr) node->ticks = node_->ticks;
-  if (node->ticks.size() <= agent) node->ticks.resize(agent + 1);
-  node->ticks[agent] = tick;
+  if (node->ticks.size() < first + count) node->ticks.resize(first + count);
+  for (u32 i = 0; i < count; ++i) {
+    u32& tick = node->ticks[first + i];
+    tick = std::max(tick, ticks[i]);
+  }
   return Clock(node);
 }
 

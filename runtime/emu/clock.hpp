@@ -31,11 +31,15 @@ class Clock {
     return node_ != nullptr && agent < node_->ticks.size() ? node_->ticks[agent] : 0;
   }
 
+  bool is_empty() const { return node_ == nullptr; }
+
   /// The same object, hence the same knowledge. The reverse need not hold.
   bool same(const Clock& other) const { return node_ == other.node_; }
 
   /// This clock, and `agent` at least at `tick`.
-  Clock with(u32 agent, u32 tick) const;
+  Clock with(u32 agent, u32 tick) const { return with(agent, &tick, 1); }
+  /// The same of `count` agents next to each other.
+  Clock with(u32 first, const u32* ticks, u32 count) const;
 
   static Clock join(const Clock& a, const Clock& b);
   /// What both know.

@@ -272,6 +272,21 @@ TEST_F(CliEmuCheckout, AStageReleasedTooEarlyIsFound) {
   EXPECT_THAT(again.out, HasSubstr("runs       1 in "));
 }
 
+/// A race is the kernel's failure like any other: counted, made small and replayed.
+TEST_F(CliEmuCheckout, AMissingFenceIsFoundByTheChecker) {
+  edit("device/store.cuh", "    ptx::fence_proxy_async();\n", "");
+  const std::vector<std::string> run = {"emu", "gemm", "--sources", directory.path(),
+                                        "--m", "64",   "--n",       "64",
+                                        "--k", "256",  "--seeds",   "4"};
+  const Outcome checked = kiln(run);
+  EXPECT_EQ(checked.code, 1);
+  EXPECT_THAT(checked.err, HasSubstr("kiln: error: emu: 1 of "));
+  EXPECT_THAT(checked.out, HasSubstr("wanted: fence_proxy_async"));
+  EXPECT_THAT(checked.out, HasSubstr("smallest   given M=1 "));
+  const Outcome unchecked = emu({"--m", "64", "--n", "64", "--k", "256", "--seeds", "4"});
+  EXPECT_EQ(unchecked.code, 0) << "values alone do not show it" << unchecked.out;
+}
+
 TEST_F(CliEmuCheckout, ASourceThatDoesNotCompileIsAnError) {
   write_text(directory / "device/ring.cuh", "#error no ring today\n");
   const Outcome outcome = emu({"--cases", "two-stages", "--seeds", "2"});

@@ -16,9 +16,17 @@ std::vector<std::string> run_all(const std::vector<GemmCase>& cases, const Devic
     std::optional<std::string> difference;
     try {
       GemmRun run(test);
-      difference = run.run(device, {.emulation = {.seed = test.seed}});
-      if (!difference && device.kind == Device::Kind::emu)
-        difference = run.run_before_guard_pages({.emulation = {.seed = test.seed + 1000}});
+      const auto under = [&](unsigned seed) {
+        return Options{.emulation = {.seed = test.seed + seed,
+                                     .policy = Emulation::Policy::mixed,
+                                     .check = true,
+                                     .threads = 1}};
+      };
+      difference = run.run(device, under(0));
+      if (device.kind == Device::Kind::emu) {
+        if (!difference) difference = run.run_before_guard_pages(under(1000));
+        if (!difference) difference = run.run(device, under(2000));
+      }
     } catch (const std::exception& error) {
       difference = error.what();
     }
