@@ -201,7 +201,7 @@ TEST(MutantTrials, ThePlainestMeansCounts) {
   EXPECT_EQ(means({}, {}), Means::nothing);
   EXPECT_EQ(means({}, {Sign::error}), Means::checker);
   EXPECT_EQ(means({Sign::work}, {}), Means::work);
-  EXPECT_EQ(means({Sign::work}, {Sign::error}), Means::work);
+  EXPECT_EQ(means({Sign::work}, {Sign::error}), Means::checker);
   EXPECT_EQ(means({Sign::work, Sign::error}, {Sign::error}), Means::rules);
   EXPECT_EQ(means({Sign::error}, {Sign::error}), Means::rules);
   EXPECT_EQ(means({Sign::crash}, {}), Means::rules);
@@ -237,21 +237,29 @@ TEST(MutantTrials, TheWorkOfAPlanIsWhatTheProtocolSays) {
 }
 
 TEST(MutantTrials, ASurvivorNeedsAReasonAndAReasonASurvivor) {
-  const std::vector<Mutant> mutants = {{"alive", "", {}}, {"dead", "", {}}, {"same", "", {}}};
-  Reports survived, killed, unchanged;
+  const std::vector<Mutant> mutants = {
+      {"alive", "", {}}, {"dead", "", {}}, {"same", "", {}}, {"slow", "", {}}};
+  Reports survived, killed, unchanged, slow;
+  slow.changed_kernels = 1;
+  slow.unchecked.add(Sign::work, 0, 1, "3 copies, wanted 2");
   survived.changed_kernels = 1;
   killed.unchecked.add(Sign::deadlock, 0, 1, "all wait");
-  const std::vector<Score> scores = {
-      {&mutants[0], &survived}, {&mutants[1], &killed}, {&mutants[2], &unchanged}};
+  const std::vector<Score> scores = {{&mutants[0], &survived},
+                                     {&mutants[1], &killed},
+                                     {&mutants[2], &unchanged},
+                                     {&mutants[3], &slow}};
   const Trials none(Checking::off, {});
-  const Summary right = summarise(scores, {{"alive", "why"}, {"not run", "why"}}, none);
-  EXPECT_EQ(right.total, 3U);
+  const Summary right =
+      summarise(scores, {{"alive", "why"}, {"slow", "how"}, {"not run", "why"}}, none);
+  EXPECT_EQ(right.total, 4U);
   EXPECT_EQ(right.killed(), 1U);
-  EXPECT_THAT(right.survivors, testing::ElementsAre("alive: why", testing::StartsWith("same: ")));
+  EXPECT_THAT(right.survivors, testing::ElementsAre("alive: why", testing::StartsWith("same: "),
+                                                    "slow: how [3 copies, wanted 2]"));
   EXPECT_THAT(right.unexplained, testing::IsEmpty());
   const Summary wrong = summarise(scores, {{"dead", "why"}}, none);
   EXPECT_THAT(wrong.unexplained,
-              testing::ElementsAre(testing::StartsWith("alive"), testing::StartsWith("dead")));
+              testing::ElementsAre(testing::StartsWith("alive"), testing::StartsWith("dead"),
+                                   testing::StartsWith("slow")));
 }
 
 /// One of each kind, on the tests that show it: all of them take minutes (kiln_mutants).

@@ -9,23 +9,24 @@
 namespace kiln::test {
 namespace {
 
-constexpr Means kAllMeans[] = {Means::compiler, Means::values,  Means::hang,   Means::rules,
-                               Means::work,     Means::checker, Means::nothing};
+constexpr Means kAllMeans[] = {Means::compiler, Means::values, Means::hang,   Means::rules,
+                               Means::checker,  Means::work,   Means::nothing};
 
 const char* to_string(Means means) {
-  constexpr const char* kWords[] = {"compiler", "values",  "hang",    "rules",
-                                    "work",     "checker", "survived"};
+  constexpr const char* kWords[] = {"compiler", "values", "hang",    "rules",
+                                    "checker",  "work",   "survived"};
   return kWords[static_cast<int>(means)];
 }
 
 const char* explain(Means means) {
-  constexpr const char* kTexts[] = {"refused by the compiler",
-                                    "wrong values under some schedule",
-                                    "no wrong value, but runs that do not end",
-                                    "no wrong value: a rule that the emulator checks as it goes",
-                                    "no wrong value: more or less work than the plan says",
-                                    "no wrong value: the happens-before checker alone",
-                                    "survived"};
+  constexpr const char* kTexts[] = {
+      "killed: refused by the compiler",
+      "killed: wrong values under some schedule",
+      "killed: no wrong value, but runs that do not end",
+      "killed: no wrong value; a rule that the emulator checks as it goes",
+      "killed: no wrong value; the happens-before checker alone",
+      "survived: right, and more or less work than the plan says",
+      "survived"};
   return kTexts[static_cast<int>(means)];
 }
 
@@ -82,8 +83,8 @@ Means Score::means() const {
   if (found(unchecked.value) || found(checked.value)) return Means::values;
   if (found(unchecked.hang) || found(checked.hang)) return Means::hang;
   if (found(unchecked.other)) return Means::rules;
-  if (found(unchecked.work)) return Means::work;
-  return found(checked.other) ? Means::checker : Means::nothing;
+  if (found(checked.other)) return Means::checker;
+  return found(unchecked.work) ? Means::work : Means::nothing;
 }
 
 bool Score::changes_nothing() const {
@@ -91,8 +92,9 @@ bool Score::changes_nothing() const {
 }
 
 std::size_t Summary::killed() const {
-  const auto survived = count.find(Means::nothing);
-  return total - (survived == count.end() ? 0 : survived->second);
+  std::size_t sum = 0;
+  for (const auto& [means, number] : count) sum += kills(means) ? number : 0;
+  return sum;
 }
 
 Summary summarise(std::span<const Score> scores, const std::map<std::string, std::string>& reasons,
@@ -104,14 +106,15 @@ Summary summarise(std::span<const Score> scores, const std::map<std::string, std
     const auto reason = reasons.find(id);
     ++summary.total;
     ++summary.count[means];
-    if (means == Means::rules || means == Means::work || means == Means::checker)
+    if (means == Means::rules || means == Means::checker)
       summary.missed_by_values.push_back(
           fmt::format("{}: {}", id, text_of(*finding_of(score, means), trials)));
-    if (means == Means::nothing) {
+    if (!kills(means)) {
       std::string why = reason != reasons.end() ? reason->second : "";
       if (why.empty() && score.changes_nothing())
         why = "equivalent: the compiler makes the same code of it";
       if (why.empty()) summary.unexplained.push_back(id + ": survived, and nobody says why");
+      if (means == Means::work) why += fmt::format(" [{}]", finding_of(score, means)->text);
       summary.survivors.push_back(fmt::format("{}: {}", id, why));
     } else if (reason != reasons.end()) {
       summary.unexplained.push_back(id + ": killed, though there is a reason for its survival");

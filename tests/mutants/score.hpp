@@ -16,17 +16,18 @@ enum class Means : std::uint8_t {
   values,    // are wrong under some schedule
   hang,      // the kernel does not end under some schedule
   rules,     // that the emulator checks as it goes
-  work,      // more or less is done than the plan says
   checker,   // of happens-before, and nothing else
+  work,      // is right, and more or less than the plan says: the mutant survives
   nothing
 };
+constexpr bool kills(Means means) { return means < Means::work; }
 
 struct Score {
   const Mutant* mutant = nullptr;
   const Reports* reports = nullptr;
 
   Means means() const;
-  bool killed() const { return means() != Means::nothing; }
+  bool killed() const { return kills(means()); }
   /// Every kernel of the trials has the healthy one's code.
   bool changes_nothing() const;
 };
