@@ -170,7 +170,7 @@ TEST(EngineReduction, TensorsEveryElementOfTheBoxAndNoOther) {
                         rank,
                         {columns, rank > 1 ? 4u : 1u, rank > 2 ? 3u : 1u, rank > 3 ? 2u : 1u,
                          rank > 4 ? 2u : 1u},
-                        {190, 38, 3, 2, 1}};
+                        {192, 38, 3, 2, 1}};
         Tensor tensor(element), want(element);
         std::vector<u8> in(32768);
         TestRandom random(3);

@@ -170,21 +170,32 @@ std::size_t tensor_bytes(int rank) {
 
 std::vector<Place> edges_of(const TensorMapSpec& spec) {
   constexpr int kMost = 2147483647, kLeast = -kMost - 1;
-  const int columns = static_cast<int>(spec.extent[0]);
-  std::vector<Place> places = {{3, 4, 1, 0, 1},
-                               {-5, -3, -1, -1, 0},
-                               {columns - 7, kProbeRows - 3, kProbePlanes - 1, 1, 1},
-                               {columns, 0, 0, 0, 0},
-                               {-1000, 5, 1, 0, 0},
-                               {kMost, 1, 1, 1, 0},
+  const int unit = unit_of(spec.element);
+  const int last = static_cast<int>(spec.extent[0]) / unit * unit;  // the row ends in its 16 bytes
+  std::vector<Place> places = {{unit, 4, 1, 0, 1},
+                               {-unit, -3, -1, -1, 0},
+                               {last, kProbeRows - 3, kProbePlanes - 1, 1, 1},
+                               {last - unit, 0, 0, 0, 0},
+                               {last + unit, 0, 0, 0, 0},
+                               {-64 * unit, 5, 1, 0, 0},
+                               {kMost - kMost % unit, 1, 1, 1, 0},
                                {kLeast, 0, 0, 0, 0}};
   if (spec.rank == 1) return places;
-  for (const Place& at :
-       {Place{-1, kProbeRows, 0, 0, 0}, Place{1, kMost, 1, 1, 1}, Place{0, kLeast, 0, 0, 0}})
+  for (const Place& at : {Place{-2 * unit, kProbeRows, 0, 0, 0}, Place{-unit, 7, 0, 0, 0},
+                          Place{unit, kMost, 1, 1, 1}, Place{0, kLeast, 0, 0, 0}})
     places.push_back(at);
-  if (spec.rank > 2) places.push_back({2, 2, kProbePlanes, 0, 0});
-  if (spec.rank > 3) places.push_back({2, 2, 0, 2, 0});
-  if (spec.rank > 4) places.push_back({2, 2, 0, 0, -1});
+  if (spec.rank > 2) {
+    places.push_back({0, 2, kProbePlanes, 0, 0});
+    places.push_back({unit, 2, kMost, 0, 0});
+  }
+  if (spec.rank > 3) {
+    places.push_back({0, 2, 0, 2, 0});
+    places.push_back({unit, 2, 0, kLeast, 0});
+  }
+  if (spec.rank > 4) {
+    places.push_back({0, 2, 0, 0, -1});
+    places.push_back({unit, 2, 0, 0, kMost});
+  }
   return places;
 }
 

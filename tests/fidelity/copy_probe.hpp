@@ -18,6 +18,9 @@ TensorMapSpec probe_map(Element element, Swizzle swizzle, int rank);
 /// Bytes from the first element of the tensor to the end of the last row.
 std::size_t tensor_bytes(int rank);
 
+/// Elements in 16 bytes: what the innermost coordinate of a copy is a multiple of.
+constexpr int unit_of(Element element) { return 16 / size_of(element); }
+
 /// Inside the tensor, at its corners, across and beyond its ends, and at the ends of 32 bits.
 std::vector<Place> edges_of(const TensorMapSpec& spec);
 

@@ -350,7 +350,7 @@ struct S { alignas(1024) u8 box[1024]; alignas(128) TensorMap map; Barrier full;
     if (lane == 0) {
       fence_proxy_tensormap_acquire(map);
       mbarrier_arrive_expect_tx(&s.full, 256);
-      tma_load_2d(map, &s.full, s.box, 20, -1);
+      tma_load_2d(map, &s.full, s.box, 16, -1);
     }
     mbarrier_wait(&s.full, 0);
     for (int i = lane; i < 1024; i += 32) p.out[i] = s.box[i];
