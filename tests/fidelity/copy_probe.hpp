@@ -35,10 +35,10 @@ Probe load_probe(const std::string& name, const std::string& asks, const TensorM
 Probe store_probe(const std::string& name, const std::string& asks, const TensorMapSpec& spec,
                   const std::vector<Place>& places);
 
-/// The tensor after a reduction (`op` as in kiln::Reduction) of `source` into `initial`, both as
-/// long as the box, which begins where the tensor does and is dense.
+/// The tensor, which is `initial`, after a reduction (`op` as in kiln::Reduction) of `source`, as
+/// long as the box, at each of `places`.
 Probe reduce_probe(const std::string& name, const std::string& asks, const TensorMapSpec& spec,
                    const std::string& op, const std::vector<u8>& initial,
-                   const std::vector<u8>& source);
+                   const std::vector<u8>& source, const std::vector<Place>& places);
 
 }  // namespace kiln::test
