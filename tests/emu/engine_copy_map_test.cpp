@@ -90,7 +90,8 @@ TEST(EngineTensorMap, BoxesAreReplacedToo) {
           "tensormap_replace_box_dim<0>(&s.map, 32); tensormap_replace_box_dim<1>(&s.map, 4);"),
       maps.arguments(), {.smem_bytes = kMapSmem});
   for (int i = 0; i < 128; ++i)
-    ASSERT_EQ(maps.out[static_cast<std::size_t>(i)], *maps.tensor.at(16 + i % 32, 4 + i / 32, 0, 2));
+    ASSERT_EQ(maps.out[static_cast<std::size_t>(i)],
+              *maps.tensor.at(16 + i % 32, 4 + i / 32, 0, 2));
 }
 
 TEST(EngineTensorMap, ValuesThatBreakARule) {

@@ -189,8 +189,7 @@ TEST(EngineReduction, TensorsEveryElementOfTheBoxAndNoOther) {
             [&](std::size_t in_box, u8* byte, int b) {
               source[static_cast<std::size_t>(b)] = in[place(in_box, c.swizzle)];
               if (byte != nullptr && b + 1 == want.size)
-                reduce_elements(kOps[op], element,
-                                reinterpret_cast<std::byte*>(byte - b),
+                reduce_elements(kOps[op], element, reinterpret_cast<std::byte*>(byte - b),
                                 reinterpret_cast<const std::byte*>(source.data()),
                                 static_cast<std::size_t>(want.size));
             },
@@ -232,9 +231,8 @@ TEST(EngineReduction, BulkReducesEveryPair) {
         std::memcpy(in, &b, sizeof b);
       }
       std::memcpy(want, target, sizeof want);
-      reduce_elements(kOps[op], kElements[e],
-                      reinterpret_cast<std::byte*>(want), reinterpret_cast<const std::byte*>(in),
-                      64);
+      reduce_elements(kOps[op], kElements[e], reinterpret_cast<std::byte*>(want),
+                      reinterpret_cast<const std::byte*>(in), 64);
       run(source, Arguments{target, in});
       ASSERT_EQ(std::memcmp(target, want, sizeof want), 0) << text_of(kOps[op], kElements[e]);
     }

@@ -11,30 +11,21 @@ namespace {
 
 constexpr int kFar = 2147483647;
 
-/// Where a box of elements of `size` bytes is put: inside, across every edge, beyond every edge. The
-/// innermost coordinate counts whole 16 bytes.
+/// Where a box of elements of `size` bytes is put: inside, across every edge, beyond every edge.
+/// The innermost coordinate counts whole 16 bytes.
 std::vector<std::array<int, 5>> places(int size) {
   const int unit = 16 / size;
   const int last = kColumns / unit * unit;  // where the 16 bytes begin in which rows end
   const int far = kFar - kFar % unit;
-  return {{0, 0, 0, 0, 0},
-          {3 * unit, 3, 1, 1, 1},
-          {-unit, -2, -1, -1, -1},
-          {last - unit, 35, 4, 2, 1},
-          {last, 0, 0, 0, 0},
-          {-500 * unit, 5, 1, 0, 0},
-          {unit, 40, 2, 1, 0},
-          {2 * unit, -100, 0, 0, 1},
-          {4 * unit, 8, 5, 0, 0},
-          {far, 1, 1, 0, 0},
-          {unit, kFar, 1, 0, 0},
-          {-kFar - 1, 0, 0, 0, 0},
-          {0, -kFar - 1, 0, 0, 0},
-          {last + unit, 2, 0, 3, 0},
-          {-unit, 2, 0, 0, -9},
-          {2 * unit, 2, 0, -kFar - 1, kFar},
-          {-2 * unit, 38, 3, 1, 1},
-          {last, 21, 1, 2, 0}};
+  return {{0, 0, 0, 0, 0},          {3 * unit, 3, 1, 1, 1},
+          {-unit, -2, -1, -1, -1},  {last - unit, 35, 4, 2, 1},
+          {last, 0, 0, 0, 0},       {-500 * unit, 5, 1, 0, 0},
+          {unit, 40, 2, 1, 0},      {2 * unit, -100, 0, 0, 1},
+          {4 * unit, 8, 5, 0, 0},   {far, 1, 1, 0, 0},
+          {unit, kFar, 1, 0, 0},    {-kFar - 1, 0, 0, 0, 0},
+          {0, -kFar - 1, 0, 0, 0},  {last + unit, 2, 0, 3, 0},
+          {-unit, 2, 0, 0, -9},     {2 * unit, 2, 0, -kFar - 1, kFar},
+          {-2 * unit, 38, 3, 1, 1}, {last, 21, 1, 2, 0}};
 }
 
 /// Boxes of at most 32 KiB.
