@@ -265,8 +265,7 @@ void CopyEngine::land(Copy& copy) {
       break;
     case Copy::Far::other_cta:
       if (copy.reduces)
-        reduce_elements(copy.op, copy.element, Subnormals::kept, target, copy.data.data(),
-                        copy.bytes);
+        reduce_elements(copy.op, copy.element, target, copy.data.data(), copy.bytes);
       else
         std::memcpy(target, copy.data.data(), copy.bytes);
       break;
@@ -317,8 +316,7 @@ void CopyEngine::write(Copy& copy) {
     else
       copy.box.write(copy.at, copy.data.data());
   } else if (copy.reduces) {
-    reduce_elements(copy.op, copy.element, Subnormals::flushed, copy.global, copy.data.data(),
-                    copy.bytes);
+    reduce_elements(copy.op, copy.element, copy.global, copy.data.data(), copy.bytes);
   } else {
     std::memcpy(copy.global, copy.data.data(), copy.bytes);
   }

@@ -1,5 +1,5 @@
 // The copy engine (TMA): boxes of a tensor between global and shared memory. The twin of
-// device/ptx/cuda/tma.cuh.
+// device/ptx/cuda/tma.cuh. An innermost coordinate that is no multiple of 16 bytes is an error.
 #pragma once
 
 #include "device/ptx/emu/mbarrier.hpp"
