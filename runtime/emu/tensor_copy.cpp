@@ -115,14 +115,28 @@ void CopyEngine::load_multicast(const TensorMap* map, void* barrier, void* desti
   start_loads(tensor_copy(map, destination, at, name), barrier, cta_mask, name);
 }
 
+/// A copy to global memory may end outside the tensor, and must not begin before it.
+void CopyEngine::check_not_before(const Coordinates& at, const char* instruction) const {
+  for (int i = 0; i < at.rank; ++i)
+    if (at.at[i] < 0)
+      engine_.fail(std::string(instruction) + ": coordinate " + std::to_string(i) + " is " +
+                   std::to_string(at.at[i]) +
+                   ", and the hardware takes a copy to a negative one for an illegal instruction "
+                   "(docs/MEASURED.md)");
+}
+
 void CopyEngine::store(const TensorMap* map, const void* source, const Coordinates& at) {
-  start_store(tensor_copy(map, source, at, kStore[at.rank]));
+  const char* name = kStore[at.rank];
+  Copy copy = tensor_copy(map, source, at, name);
+  check_not_before(at, name);
+  start_store(std::move(copy));
 }
 
 void CopyEngine::reduce(const TensorMap* map, const void* source, const Coordinates& at,
                         Reduction op) {
   const char* name = kReduce[at.rank];
   Copy copy = tensor_copy(map, source, at, name);
+  check_not_before(at, name);
   if (!reduces_in_global(op, copy.box.element))
     engine_.fail(std::string(name) + ": there is no " + text_of(op, copy.box.element) +
                  ", the type of the tensor map's elements");

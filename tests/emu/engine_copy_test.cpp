@@ -25,7 +25,8 @@ std::vector<std::array<int, 5>> places(int size) {
           {unit, kFar, 1, 0, 0},    {-kFar - 1, 0, 0, 0, 0},
           {0, -kFar - 1, 0, 0, 0},  {last + unit, 2, 0, 3, 0},
           {-unit, 2, 0, 0, -9},     {2 * unit, 2, 0, -kFar - 1, kFar},
-          {-2 * unit, 38, 3, 1, 1}, {last, 21, 1, 2, 0}};
+          {-2 * unit, 38, 3, 1, 1}, {last, 21, 1, 2, 0},
+          {last, 39, 4, 2, 1},      {2 * unit, 39, 4, kFar, kFar}};
 }
 
 /// Boxes of at most 32 KiB.
@@ -65,6 +66,11 @@ std::vector<Case> cases() {
   return cases;
 }
 
+/// Is a coordinate of the place negative? Only loads may go there.
+bool begins_before(const Case& c) {
+  return std::any_of(c.at.begin(), c.at.begin() + c.rank, [](int at) { return at < 0; });
+}
+
 TEST(EngineCopy, LoadsEveryElementToItsPlaceAndTheFillOutside) {
   for (const Case& c : cases()) {
     Tensor tensor(c.element);
@@ -81,6 +87,7 @@ TEST(EngineCopy, LoadsEveryElementToItsPlaceAndTheFillOutside) {
 
 TEST(EngineCopy, StoresEveryElementFromItsPlaceAndNothingBeyondItsSixteenBytes) {
   for (const Case& c : cases()) {
+    if (begins_before(c)) continue;
     Tensor tensor(c.element);
     std::vector<u8> in(32768);
     TestRandom random(99);

@@ -1,5 +1,7 @@
 #include "tests/fidelity/copy_probe.hpp"
 
+#include <algorithm>
+
 namespace kiln::test {
 namespace {
 
@@ -194,6 +196,14 @@ std::vector<Place> edges_of(const TensorMapSpec& spec) {
     places.push_back({0, 2, 0, 0, -1});
     places.push_back({unit, 2, 0, 0, kMost});
   }
+  return places;
+}
+
+std::vector<Place> stored_edges_of(const TensorMapSpec& spec) {
+  std::vector<Place> places = edges_of(spec);
+  std::erase_if(places, [&](const Place& at) {
+    return std::any_of(at.begin(), at.begin() + spec.rank, [](int i) { return i < 0; });
+  });
   return places;
 }
 

@@ -23,6 +23,8 @@ constexpr int unit_of(Element element) { return 16 / size_of(element); }
 
 /// Inside the tensor, at its corners, across and beyond its ends, and at the ends of 32 bits.
 std::vector<Place> edges_of(const TensorMapSpec& spec);
+/// Those of them that a copy to global memory may begin at: none is before the tensor.
+std::vector<Place> stored_edges_of(const TensorMapSpec& spec);
 
 /// Bytes that are neither 0 nor kUnwritten, ascending.
 std::vector<u8> ramp(std::size_t bytes);

@@ -159,9 +159,10 @@ Probe tensor_reduction(const std::string& op, const Type& type, const std::strin
 Probe clipped_reduction(const Type& type) {
   const TensorMapSpec spec = probe_map(type.element, Swizzle::b64, 2);
   const std::vector<u8> numbers = random_bytes(tensor_bytes(2), 41).initial;
-  Probe probe = reduce_probe(std::string("edges/") + type.name,
-                             std::string("additions of ") + type.name + " at the tensor's ends",
-                             spec, "add", numbers, random_bytes(1024, 43).source, edges_of(spec));
+  Probe probe =
+      reduce_probe(std::string("edges/") + type.name,
+                   std::string("additions of ") + type.name + " at the tensor's ends", spec, "add",
+                   numbers, random_bytes(1024, 43).source, stored_edges_of(spec));
   probe.value = type.value;
   return probe;
 }

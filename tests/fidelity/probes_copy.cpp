@@ -86,7 +86,7 @@ void add_swizzles(std::vector<Probe>& probes) {
         probes.push_back(load_probe(name + "/edges", "boxes at the tensor's ends, " + what, spec,
                                     edges_of(spec)));
         probes.push_back(store_probe(name, "stores inside and at the tensor's ends, " + what, spec,
-                                     edges_of(spec)));
+                                     stored_edges_of(spec)));
       }
 }
 
@@ -101,7 +101,7 @@ void add_ranks(std::vector<Probe>& probes) {
       probes.push_back(
           load_probe(name + "/edges", "boxes at the ends, " + what, spec, edges_of(spec)));
       probes.push_back(
-          store_probe(name, "stores inside and at the ends, " + what, spec, edges_of(spec)));
+          store_probe(name, "stores inside and at the ends, " + what, spec, stored_edges_of(spec)));
     }
 }
 
@@ -138,7 +138,7 @@ void add_element_strides(std::vector<Probe>& probes) {
   probes.push_back(load_probe("element_stride", "a box of every second row, every third plane",
                               spec, {{8, 3, 0}, {-8, 17, 1}, {48, -1, -1}}));
   probes.push_back(store_probe("element_stride", "a box of every second row, every third plane",
-                               spec, {{8, 3, 0}, {-8, 17, 1}, {48, -1, -1}}));
+                               spec, {{8, 3, 0}, {0, 17, 1}, {48, 19, 2}}));
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 // map. Coordinates count elements, innermost first; what lies outside the tensor is read as zero,
 // or as the NaN that its map asks for, and not written, but for the rest of the 16 bytes in which a
 // row ends. The innermost coordinate must be a multiple of 16 bytes, or the copy is an illegal
-// instruction; the others are free (docs/MEASURED.md, both).
+// instruction, and so is one with a negative coordinate to global memory; the others are free
+// (docs/MEASURED.md has all three).
 // "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 
