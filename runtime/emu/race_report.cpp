@@ -72,7 +72,9 @@ std::string Checker::wait_text(int thread) const {
   std::string what;
   switch (wait.kind) {
     case EventKind::mbarrier_observe:
-      what = fmt::format("phase {} of the mbarrier at smem+{}", wait.detail, wait.offset);
+      what = wait.detail == ~u64{0} ? std::string("the phase before the first")
+                                    : fmt::format("phase {}", wait.detail);
+      what += fmt::format(" of the mbarrier at smem+{}", wait.offset);
       break;
     case EventKind::named_barrier_leave:
       what = fmt::format("named barrier {}", wait.offset);
