@@ -242,28 +242,28 @@ TEST(CheckerFlag, AtomicsOfTooNarrowAScopeRace) {
 
 /// The same kernel on two devices: `grid`s are told apart by p.made, null on the second.
 TEST(CheckerFlag, DevicesNeedTheSystemsScope) {
-  const std::vector<std::string> words = {"grid 0 CTA 0 warp 0 lane 0",
-                                          "grid 1 CTA 0 warp 0 lane 0"};
+  const std::vector<std::string> words = {
+      "grid 0 CTA 0 warp 0 lane 0", "grid 1 CTA 0 warp 0 lane 0", "a scope that includes both"};
   expect_devices({.threads = 32,
                   .body = R"(
     if (p.made != nullptr && t == 0) {
-      p.flags[32] = 1;  /*1*/
-      store_release<Scope::$sys$gpu$>(p.flags, 1u);
+      p.flags[32] = 1;
+      store_release<Scope::$sys$gpu$>(p.flags, 1u);  /*1*/
     }
     if (p.made == nullptr && t == 0) {
-      wait_until_equal<Scope::sys>(p.flags, 1);
-      s.v[5] = p.flags[32];  /*2*/
+      wait_until_equal<Scope::sys>(p.flags, 1);  /*2*/
+      s.v[5] = p.flags[32];
     })",
                   .words = words});
   expect_devices({.threads = 32,
                   .body = R"(
     if (p.made != nullptr && t == 0) {
-      p.flags[32] = 1;  /*1*/
-      store_release<Scope::sys>(p.flags, 1u);
+      p.flags[32] = 1;
+      store_release<Scope::sys>(p.flags, 1u);  /*1*/
     }
     if (p.made == nullptr && t == 0) {
-      wait_until_equal<Scope::$sys$gpu$>(p.flags, 1);
-      s.v[5] = p.flags[32];  /*2*/
+      wait_until_equal<Scope::$sys$gpu$>(p.flags, 1);  /*2*/
+      s.v[5] = p.flags[32];
     })",
                   .words = words});
 }

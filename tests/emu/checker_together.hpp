@@ -9,6 +9,15 @@ inline const Kernel& compiled(const Source& source, const Grid& grid) {
   return compile(source.text(), {source.threads, grid.cluster, grid.smem_bytes});
 }
 
+/// A thread that spins keeps its priority for long: such kernels run under the other policies.
+inline LaunchSettings without_priorities(LaunchSettings settings, const std::string& text) {
+  const bool priorities = settings.policy == Emulation::Policy::priority_change ||
+                          settings.policy == Emulation::Policy::mixed;
+  if (priorities && text.find("while (") != std::string::npos)
+    settings.policy = Emulation::Policy::uniform;
+  return settings;
+}
+
 /// `ctas` CTAs of one grid at the same time. A flag of too narrow a scope is itself the race, or
 /// the data behind it is: then `flags_race`, and any race will do.
 inline void expect_together(const Litmus& litmus, bool flags_race = false, int ctas = 2) {
@@ -20,7 +29,7 @@ inline void expect_together(const Litmus& litmus, bool flags_race = false, int c
                                .ctas = ctas,
                                .params = &params,
                                .bytes = sizeof params};
-      launch_together({&grid, 1}, settings);
+      launch_together({&grid, 1}, without_priorities(settings, litmus.body));
     };
   };
   expect_silence(launch(true));

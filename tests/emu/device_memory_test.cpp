@@ -137,8 +137,7 @@ void exchange(const std::string& scope, const LaunchSettings& settings, u32 seco
     bool came = true;
     if (t == 0) came = wait_until_at_least<Scope::sys>(p.mine + 32, 1, 20000);
     cta_sync();
-    if (t == 0 && !came) { p.mine[33] = 404; return; }
-    if (t == 0) p.mine[33] = 1;
+    if (t == 0) p.mine[33] = came ? 1 : 404;
     warp_sync();
     if (p.mine[33] == 1) p.mine[64 + t] = p.mine[31 - t];)"};
   DeviceMemory memory;
