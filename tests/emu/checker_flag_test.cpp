@@ -134,7 +134,7 @@ TEST(CheckerFlag, CtasCollectAndPassOn) {
       if (t == 32) store_release<Scope::gpu>(p.flags, 1u);
     } else {
       if (t == 32) wait_until_equal<Scope::gpu>(p.flags, 1);
-      $cta_sync();$while (load_relaxed<Scope::gpu>(p.flags) == 0) {}$
+      $cta_sync();$if (t == 0) while (load_relaxed<Scope::gpu>(p.flags) == 0) {}$
       if (t == 0) s.v[5] = p.flags[32];  /*2*/
     })",
                    .words = kTwoCtas});
