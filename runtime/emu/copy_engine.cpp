@@ -171,6 +171,7 @@ void CopyEngine::start_store(Copy copy) {
     touch_shared(copy, *copy.cta, copy.offset, access);
     access.write = true;
     access.atomic = copy.reduces;
+    access.scope = ptx::Scope::gpu;
     touch_global(copy, access);
   }
   start(std::move(copy));
