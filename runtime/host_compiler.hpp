@@ -49,8 +49,9 @@ inline Toolchain host_toolchain(const std::vector<std::string>& extra_flags = {}
 }
 
 inline std::vector<std::byte> compile_shared_object(
-    const std::string& source, const std::vector<std::string>& extra_flags = {}) {
-  return host_compiler().compile(source, extra_flags);
+    const std::string& source, const std::vector<std::string>& extra_flags = {},
+    const std::vector<EmbeddedSource>& sources = embedded_sources()) {
+  return host_compiler().compile(source, extra_flags, sources);
 }
 
 }  // namespace kiln

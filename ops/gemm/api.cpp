@@ -188,6 +188,12 @@ void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
   launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
 }
 
+GemmLaunch gemm_launch(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+                       const Options& options) {
+  const GemmPlan plan = plan_with(config, check_with_config(args, config, options), backend.arch());
+  return {plan, params_of(backend, args, plan)};
+}
+
 void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
   const GemmProblem problem = check_with_config(args, config, options);
   if (problem.m == 0 || problem.n == 0) return;

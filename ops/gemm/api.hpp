@@ -21,4 +21,13 @@ void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Opti
 void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
              const Options& options = {});
 
+/// What gemm_with_config would launch, for tests that launch a kernel of their own with it. D must
+/// not be empty.
+struct GemmLaunch {
+  GemmPlan plan;
+  GemmParams params;
+};
+GemmLaunch gemm_launch(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+                       const Options& options = {});
+
 }  // namespace kiln

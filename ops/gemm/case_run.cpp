@@ -142,11 +142,23 @@ GemmCaseRun::GemmCaseRun(const GemmCase& t)
     const unsigned rare = t.values == GemmValues::wild ? 50 : 1u << 30;
     fill(*args.c, [&] { return wild_float(random, 8 * normal(random), rare); });
   }
+  compute_expected();
+}
+
+void GemmCaseRun::compute_expected() {
   expected_.image() = d_.image();
-  GemmArgs model = args;
+  GemmArgs model = host_args();
   model.d = expected_.view();
-  if (t.c_is_d) model.c = model.d;
+  if (test_.c_is_d) model.c = model.d;
   gemm_model(model);
+}
+
+void GemmCaseRun::scale_a_by(GemmCaseRun& producer) {
+  const TensorView from = producer.expected_.view(), to = a_scales_.view();
+  for (i64 i = 0; i < to.shape[0]; ++i)
+    for (i64 j = 0; j < to.shape[1]; ++j)
+      std::memcpy(element_address(to, i, j), element_address(from, i, j), sizeof(float));
+  compute_expected();
 }
 
 GemmArgs GemmCaseRun::host_args() {
@@ -313,6 +325,10 @@ GemmConfig GemmCaseRun::config_on(Backend& backend, const Options& options) {
 
 std::unique_ptr<GemmCaseRun::Memory> GemmCaseRun::place(const Device& device) {
   return std::make_unique<DeviceMemory>(*this, backend_of(device));
+}
+
+std::unique_ptr<GemmCaseRun::Memory> GemmCaseRun::place_before_guard_pages() {
+  return std::make_unique<GuardPageMemory>(*this);
 }
 
 std::optional<std::string> GemmCaseRun::run(const Device& device, Options options) {

@@ -74,6 +74,13 @@ class GemmCaseRun {
   /// stay where it is meanwhile.
   std::unique_ptr<Memory> place(const Device& device);
 
+  /// The same in host memory, every tensor before a page that does not exist.
+  std::unique_ptr<Memory> place_before_guard_pages();
+
+  /// Makes A's scales what `producer` computes, an FP32 matrix of their shape: for a grid that
+  /// follows another one.
+  void scale_a_by(GemmCaseRun& producer);
+
   /// Calls gemm, with the case's config if it has one.
   void call(const GemmArgs& args, const Options& options) const;
 
@@ -87,6 +94,7 @@ class GemmCaseRun {
   std::optional<std::string> difference_of_d(std::vector<std::uint8_t> image,
                                              Emulation::Arithmetic how);
   GemmConfig base_config() const;
+  void compute_expected();
 
   GemmCase test_;
   GuardedMatrix a_, a_scales_, b_, b_scales_, c_, d_;

@@ -19,16 +19,16 @@ namespace kiln {
 namespace {
 
 // Kernels throw nothing and need no C++ library; every symbol must be found when they are linked.
-// Every load and store checks its alignment, as a GPU does and an x86 does not; without a runtime,
-// by a trap (fault.hpp). And it calls a hook of the kernel's own (device/ptx/emu/hooks.hpp),
-// without a library function in its place that would not; no sanitizer's library is wanted. -g1:
-// reports name lines of the source.
+// Every load and store checks its alignment, as a GPU does and an x86 does not, and every index the
+// size of its array, which nothing on a GPU does; without a runtime, by a trap (fault.hpp). And it
+// calls a hook of the kernel's own (device/ptx/emu/hooks.hpp), without a library function in its
+// place that would not; no sanitizer's library is wanted. -g1: reports name lines of the source.
 const std::vector<std::string> kFlags = {"-g1",
                                          "-fsanitize=thread",
                                          "-nodefaultlibs",
                                          "-fno-builtin",
                                          "-fno-tree-loop-distribute-patterns",
-                                         "-fsanitize=alignment",
+                                         "-fsanitize=alignment,bounds",
                                          "-fsanitize-undefined-trap-on-error",
                                          "-fno-exceptions",
                                          "-fno-rtti",
@@ -57,7 +57,7 @@ class EmuBackend : public Backend {
   }
 
   std::vector<std::byte> compile(const std::string& source) override {
-    return compile_shared_object(source, kFlags);
+    return emu::compile_kernel(source, embedded_sources());
   }
 
   ResourceReport report(const std::string&) override { return {}; }
@@ -156,6 +156,11 @@ class CheckoutBackend final : public EmuBackend {
 };
 
 }  // namespace
+
+std::vector<std::byte> emu::compile_kernel(const std::string& source,
+                                           const std::vector<EmbeddedSource>& sources) {
+  return compile_shared_object(source, kFlags, sources);
+}
 
 std::unique_ptr<Backend> emu_backend_from(const std::string& directory) {
   return std::make_unique<CheckoutBackend>(directory);

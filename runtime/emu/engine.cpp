@@ -326,6 +326,7 @@ void Engine::exit_cta(Cta& cta) {
     fail("is the last of its CTA to exit, while " + std::to_string(cta.reads_under_way) +
          " copies out of the CTA's shared memory are under way");
   cta.mbarriers.check_exit();
+  cta.registers.check_exit();
   if (const auto offset = cta.shared.broken_canary())
     fail("is the last of its CTA to exit, and smem" + std::string(*offset < 0 ? "" : "+") +
          std::to_string(*offset) + ", outside the CTA's " + std::to_string(cta.shared.bytes()) +

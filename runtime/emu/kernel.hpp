@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "device/ptx/emu/abi.hpp"
 #include "runtime/backend.hpp"
+#include "runtime/embedded_sources.hpp"
 
 namespace kiln::emu {
 
@@ -15,6 +18,11 @@ struct Kernel : LoadedKernel {
   std::vector<std::byte> image;       // for the lines of its source
   const std::byte* loaded = nullptr;  // where the image lies in memory
 };
+
+/// Compiles a generated translation unit as the emulator's Backend does, against `sources` in place
+/// of the embedded ones: for tests that change a kernel.
+std::vector<std::byte> compile_kernel(const std::string& source,
+                                      const std::vector<EmbeddedSource>& sources);
 
 /// Loads an image that the host compiler made; it stays loaded until the process ends. Throws Error
 /// where it is no kernel, was built for another version of the seam, or does not fit `shape`.

@@ -104,4 +104,15 @@ void RegisterPool::wait(const Warp& warp) {
   }
 }
 
+void RegisterPool::check_exit() const {
+  for (std::size_t warp = 0; warp < made_.size(); ++warp) {
+    const auto& requests = requests_[warp / 4];
+    if (made_[warp] < requests.size())
+      engine_.fail("is the last of its CTA to exit, and warp " + std::to_string(warp) +
+                   " has not executed the " +
+                   call(requests[made_[warp]].instruction, requests[made_[warp]].registers) +
+                   " of its warpgroup");
+  }
+}
+
 }  // namespace kiln::emu

@@ -32,6 +32,9 @@ class RegisterPool {
   /// By every lane of a warp that asked for more: waits until it has them.
   void wait(const Warp& warp);
 
+  /// All warps of a warpgroup have executed the same setmaxnregs.
+  void check_exit() const;
+
  private:
   class Wait;
   struct Request {

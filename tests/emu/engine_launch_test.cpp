@@ -50,6 +50,15 @@ TEST(EngineFaults, MisalignedAccesses) {
                {"lane 1", "an address that is not a multiple of what its type is aligned to"});
 }
 
+/// On a GPU it would be another register or another's shared memory. Mutants had survived so.
+TEST(EngineFaults, IndicesBeyondAnArray) {
+  expect_fails({.declarations = "struct S { int v[8]; int after[32]; };",
+                .body = "if (thread_idx() < 9) shared<S>().v[thread_idx()] = 1;"},
+               {"lane 8", "an element that its array does not have"});
+  EXPECT_NO_THROW(run({.declarations = "struct S { int v[8]; int after[32]; };",
+                       .body = "if (thread_idx() < 8) shared<S>().v[thread_idx()] = 1;"}));
+}
+
 // ---- launches
 // --------------------------------------------------------------------------------------
 

@@ -220,6 +220,8 @@ TEST(EngineRegisters, Misuse) {
       {.threads = 384,
        .body = "if (warp_idx() % 4 == 1) register_dealloc<40>(); else register_dealloc<48>();"},
       {"another warp of the warpgroup"});
+  expect_fails({.threads = 384, .body = "if (warp_idx() != 6) register_dealloc<40>();"},
+               {"warp 6 has not executed the register_dealloc<40> of its warpgroup"});
 }
 
 // ---- deadlocks
