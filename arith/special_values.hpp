@@ -11,7 +11,8 @@
 //   a NaN anywhere                              0x7FFFFFFF
 //
 // The other types take the same rules, with all 23 bits of an accumulator alone for those of 25
-// bits. To be confirmed by the probe, for E5M2, FP16, BF16 and TF32:
+// bits; and, measured on an H100 (tests/fidelity, wgmma/*/sums and special_values), for E5M2, FP16,
+// BF16 and TF32:
 //
 //   infinity times zero, +infinity and -infinity (accumulator included)   NaN: SpecialSum
 //   infinity times anything else, subnormals included                     infinity of the sign

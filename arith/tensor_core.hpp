@@ -1,6 +1,6 @@
 // The arithmetic of Hopper's tensor core for FP8, bit for bit, on the CPU. The emulator's wgmma
-// and the bit model of every FP8 operation are made of these functions. (E4M3 is measured; E5M2 is
-// taken to be the same with its own codes. 16- and 32-bit operands: tensor_core_wide.hpp.)
+// and the bit model of every FP8 operation are made of these functions. (E4M3, E5M2 and
+// their mixtures are measured: docs/MEASURED.md. 16- and 32-bit operands: tensor_core_wide.hpp.)
 //
 // One step (wgmma m64nNk32) is one fused sum of 32 products and the accumulator:
 //   * the exponent of a term is the sum of its operands' exponents (a product's significand is in

@@ -14,8 +14,8 @@
 // Subnormal operands take part at their true value, with the exponent of the smallest normal one.
 // The corners (zero sums, infinities, NaN, overflow) are in arith/special_values.hpp.
 //
-// BF16 is measured on an H200 for random operands; FP16 and TF32 are taken to be the same. All of
-// it is independent of the thread's rounding and flush modes.
+// All three types are measured (docs/MEASURED.md). All of it is independent of the thread's
+// rounding and flush modes.
 #pragma once
 
 #include <cstddef>

@@ -16,6 +16,7 @@ void Checker::on_start(const RunLayout& layout) {
   layout_ = layout;
   seen_memo_.clear();
   async_memo_.clear();
+  async_global_memo_.clear();
   order_memo_.clear();
   threads_.assign(layout.threads.size(), {});
   agents_.clear();
@@ -69,6 +70,8 @@ Checker::Knowledge Checker::knowledge_of_warp(int thread) {
     const Knowledge& knows = threads_[index(first + lane)].knows;
     if (!all.seen.same(knows.seen)) all.seen = Clock::meet(all.seen, knows.seen);
     if (!all.async.same(knows.async)) all.async = Clock::meet(all.async, knows.async);
+    if (!all.async_global.same(knows.async_global))
+      all.async_global = Clock::meet(all.async_global, knows.async_global);
     if (!all.order.same(knows.order)) all.order = Clock::meet(all.order, knows.order);
   }
   return all;
@@ -113,6 +116,7 @@ bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_miss
   if (record.run != run_) return false;  // clusters of a launch are ordered by nothing
   const Agent& agent = agents_[record.agent];
   const bool by_unit = record.async() && record.writes();
+  const Clock& async = actor.global ? actor.knows->async_global : actor.knows->async;
   const Clock& clock =
       !record.writes() || (by_unit && actor.writes) ? actor.knows->order : actor.knows->seen;
   switch (agent.kind) {
@@ -120,7 +124,7 @@ bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_miss
       const bool own = agent.owner == actor.thread;
       if (!own && clock.of(record.agent) < record.tick) return false;
       if (!record.writes() || !actor.async) return true;
-      fence_missing = actor.knows->async.of(record.agent) < record.tick;
+      fence_missing = async.of(record.agent) < record.tick;
       return !fence_missing;
     }
     case Agent::Kind::warpgroup: {
@@ -132,24 +136,36 @@ bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_miss
     case Agent::Kind::cp_async:
       if (clock.of(record.agent) < record.tick) return false;
       if (!record.writes() || !actor.async) return true;
-      fence_missing = actor.knows->async.of(record.agent) < record.tick;
+      fence_missing = async.of(record.agent) < record.tick;
       return !fence_missing;
     default:
       return clock.of(record.agent) >= record.tick;
   }
 }
 
+/// Are two atomic accesses atomic for each other? Each scope must include the other's thread.
+/// PTX #memory-consistency-model-morally-strong-operations
+bool Checker::strong(const Record& record, const Access& access) const {
+  if (record.run != run_) return std::min(record.scope, access.scope) >= ptx::Scope::gpu;
+  const Agent& agent = agents_[record.agent];
+  if (agent.kind != Agent::Kind::thread && agent.kind != Agent::Kind::bulk_writes)
+    return true;  // in shared memory: of a cluster's scope, and nobody else gets there
+  return includes(record.scope, agent.owner, access.thread) &&
+         includes(access.scope, access.thread, agent.owner);
+}
+
 void Checker::check_granule(Granule& granule, u16 mask, u64 address, const Actor& actor,
                             const Access& access, u8 kind, u32 site) {
   bool fence_missing = false;
   const Record* earlier = granule.conflict(
-      mask, kind, [&](const Record& record) { return ordered(record, actor, fence_missing); });
+      mask, kind, [&](const Record& record) { return ordered(record, actor, fence_missing); },
+      [&](const Record& record) { return strong(record, access); });
   if (earlier != nullptr) {
     const u32 common = earlier->mask & mask;
     report_race(*earlier, access, address + static_cast<u32>(__builtin_ctz(common)),
                 static_cast<u32>(__builtin_popcount(common)), fence_missing);
   }
-  granule.note({actor.agent, actor.tick, site, run_, mask, kind});
+  granule.note({actor.agent, actor.tick, site, run_, mask, kind, access.scope});
 }
 
 void Checker::check_initialised(const Granule& granule, u16 mask, u64 address,
@@ -163,10 +179,23 @@ void Checker::check_initialised(const Granule& granule, u16 mask, u64 address,
                   ", which nobody has written\n  at " + source_line(access.site));
 }
 
+void Checker::check_device(const Access& access) const {
+  const int device = threads_[index(access.thread)].place.device;
+  for (const AddressRange& range : access.ranges)
+    if (const auto refusal = memory_->refusal(device, range.address, range.bytes))
+      throw Error(ErrorCode::internal,
+                  "emulator: " + thread_text(access.thread) + " on device " +
+                      std::to_string(device) +
+                      (access.by == Accessor::thread ? " touches " : ", by a copy, touches ") +
+                      *refusal + "\n  at " + source_line(access.site));
+}
+
 void Checker::on(const Access& access) {
+  if (memory_ != nullptr && access.cta < 0) check_device(access);
   if (access.tensor_map) check_tensor_map(access);
   Actor actor = actor_of(access);
   actor.writes = access.write;
+  actor.global = access.cta < 0;
   if (access.tensor_map) actor.async = false;  // it goes by a proxy of its own
   u8 kind = Record::kRead;
   if (access.write) kind |= Record::kWrite;

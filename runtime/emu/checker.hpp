@@ -9,7 +9,8 @@
 //   seen    what is visible to its ordinary loads and stores: acquired from releases whose scopes
 //           include each other
 //   async   of that, what has passed a fence.proxy.async, so that copies and tensor cores that
-//           are started from here on see it as well
+//           are started from here on see it as well: of shared and of global memory apart, as
+//           there is a fence of each
 //   order   what has been executed: also known through barriers that order execution only. It
 //           suffices where the earlier access was a read.
 //
@@ -30,6 +31,7 @@
 //                              it to the threads that execute it, and to nobody else
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -37,6 +39,7 @@
 #include <vector>
 
 #include "runtime/emu/clock.hpp"
+#include "runtime/emu/device_memory.hpp"
 #include "runtime/emu/event.hpp"
 #include "runtime/emu/shadow.hpp"
 
@@ -45,6 +48,9 @@ namespace kiln::emu {
 /// One launch: several runs, if its clusters run one after another.
 class Checker final : public Observer {
  public:
+  /// `memory`: the devices', or null if they may touch all there is.
+  explicit Checker(const DeviceMemory* memory = nullptr) : memory_(memory) {}
+
   void on_start(const RunLayout& layout) override;
   void on(const Event& event) override;
   void on(const Access& access) override;
@@ -52,13 +58,18 @@ class Checker final : public Observer {
  private:
   /// What is known, in the three ways.
   struct Knowledge {
-    Clock seen, async, order;
+    Clock seen, async, async_global, order;
   };
   /// What a flag in global memory says to who acquires it.
   struct Release {
     int thread;
     ptx::Scope scope;
     Knowledge knowledge;
+  };
+  struct Flag {
+    std::vector<Release> releases;  // that its value continues
+    int writer = -1;                // of that value
+    ptx::Scope scope = ptx::Scope::sys;
   };
   /// The last time that a thread waited for something: reports say so.
   struct LastWait {
@@ -112,10 +123,10 @@ class Checker final : public Observer {
   struct BarrierState {
     Knowledge arriving, completed;
   };
-  /// A tensor map in memory that a kernel has changed.
+  /// A tensor map in memory that a kernel has changed: a warp has, each lane of it.
   struct ChangedMap {
-    int thread;
-    u32 tick;
+    int thread;  // lane 0
+    std::array<u32, 32> ticks;
     std::vector<std::pair<int, u32>> acquired;  // by whom, and when
   };
   /// Who accesses, for whom, and what of the rest is known to come before.
@@ -126,13 +137,16 @@ class Checker final : public Observer {
     bool async;
     const Knowledge* knows;
     bool writes = false;
+    bool global = false;  // global memory
   };
 
   // checker.cpp: accesses
   Actor actor_of(const Access& access);
   bool ordered(const Record& record, const Actor& actor, bool& fence_missing) const;
+  bool strong(const Record& record, const Access& access) const;
   void check_granule(Granule& granule, u16 mask, u64 address, const Actor& actor,
                      const Access& access, u8 kind, u32 site);
+  void check_device(const Access& access) const;
   void check_initialised(const Granule& granule, u16 mask, u64 address, const Access& access);
   void check_mbarrier(const Event& event, bool asynchronous);
   Knowledge knowledge_of_warp(int thread);
@@ -147,9 +161,12 @@ class Checker final : public Observer {
   void arrive(const Event& event, MbarrierState& barrier);
   void flag_event(const Event& event);
   void fence_event(const Event& event);
+  void proxy_fence(const Event& event);
   void tensor_map_event(const Event& event);
   void check_tensor_map(const Access& access);
+  bool knows(int thread, const ChangedMap& map) const;
   bool includes(ptx::Scope scope, int thread, int other) const;
+  static void add(std::vector<Release>& to, const Release& release);
   void acquire(int thread, const Release& release, ptx::Scope scope);
   void barrier_event(const Event& event);
   void tensor_core_event(const Event& event);
@@ -176,19 +193,20 @@ class Checker final : public Observer {
 
   static std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
+  const DeviceMemory* memory_;
   u32 run_ = 0;
   RunLayout layout_;
   std::vector<ThreadState> threads_;
   std::vector<WarpState> warps_;  // of the run, four to a warpgroup
   std::vector<int> first_warp_;   // of each CTA
   std::vector<Agent> agents_;
-  std::map<std::pair<int, u64>, u32> dynamic_agents_;    // by kind, and owner with offset
-  std::unordered_map<u64, MbarrierState> mbarriers_;     // by CTA << 32 | offset
-  std::unordered_map<u64, BarrierState> barriers_;       // named ones, and clusters'
-  std::unordered_map<u64, std::vector<Release>> flags_;  // by address
-  std::unordered_map<u64, ChangedMap> changed_maps_;     // by address
-  std::unordered_map<u64, u32> cp_async_arrivals_;  // by operation: the copies that it speaks of
-  std::vector<Knowledge> grids_;                    // what was known when each had completed
+  std::map<std::pair<int, u64>, u32> dynamic_agents_;  // by kind, and owner with offset
+  std::unordered_map<u64, MbarrierState> mbarriers_;   // by CTA << 32 | offset
+  std::unordered_map<u64, BarrierState> barriers_;     // named ones, and clusters'
+  std::unordered_map<u64, Flag> flags_;                // by address
+  std::unordered_map<u64, ChangedMap> changed_maps_;   // by address
+  std::unordered_map<u64, u32> cp_async_arrivals_;     // by operation: the copies that it speaks of
+  std::vector<Knowledge> grids_;                       // what was known when each had completed
   std::vector<std::vector<Granule>> shared_;
   SparseShadow global_;
   std::vector<const void*> sites_;
@@ -196,7 +214,7 @@ class Checker final : public Observer {
   std::pair<const void*, u32> last_sites_[64] = {};
   Knowledge warp_knows_;  // of the actor, where it is a warp
   std::vector<std::string> past_runs_;
-  ClockMemo seen_memo_, async_memo_, order_memo_;
+  ClockMemo seen_memo_, async_memo_, async_global_memo_, order_memo_;
 };
 
 }  // namespace kiln::emu

@@ -1,6 +1,7 @@
 // Synchronisation: what becomes known to whom.
 #include <algorithm>
 
+#include "device/ptx/emu/abi.hpp"
 #include "kiln/error.hpp"
 #include "runtime/emu/checker.hpp"
 #include "runtime/emu/source_lines.hpp"
@@ -20,6 +21,7 @@ void Checker::join(Knowledge& to, const Knowledge& from) {
   const bool one = to.order.same(to.seen) && from.order.same(from.seen);
   to.seen = seen_memo_.join(to.seen, from.seen);
   to.async = async_memo_.join(to.async, from.async);
+  to.async_global = async_global_memo_.join(to.async_global, from.async_global);
   to.order = one ? to.seen : order_memo_.join(to.order, from.order);
 }
 
@@ -278,28 +280,52 @@ void Checker::acquire(int thread, const Release& release, ptx::Scope scope) {
     acquire(thread, release.knowledge);
 }
 
+/// What a thread releases later has all that it released before: of each scope one is enough.
+void Checker::add(std::vector<Release>& to, const Release& release) {
+  for (Release& old : to) {
+    if (old.thread != release.thread || old.scope != release.scope) continue;
+    old.knowledge.seen = Clock::join(old.knowledge.seen, release.knowledge.seen);
+    old.knowledge.async = Clock::join(old.knowledge.async, release.knowledge.async);
+    old.knowledge.async_global =
+        Clock::join(old.knowledge.async_global, release.knowledge.async_global);
+    old.knowledge.order = Clock::join(old.knowledge.order, release.knowledge.order);
+    return;
+  }
+  to.push_back(release);
+}
+
 void Checker::flag_event(const Event& event) {
   using ptx::Order;
   ThreadState& thread = threads_[index(event.thread)];
-  std::vector<Release>& flag = flags_[event.detail];
+  Flag& flag = flags_[event.detail];
   const bool strong = event.order == Order::acq_rel || event.order == Order::sc;
+  // PTX #memory-consistency-model-observation-order: what is read has been written for this reader
+  // only if the two accesses are morally strong.
+  const bool observes = flag.writer < 0 || (includes(flag.scope, flag.writer, event.thread) &&
+                                            includes(event.scope, event.thread, flag.writer));
   if (event.kind != EventKind::global_store) {
     if (strong || event.order == Order::acquire) {
-      for (const Release& release : flag) acquire(event.thread, release, event.scope);
+      if (observes)
+        for (const Release& release : flag.releases) acquire(event.thread, release, event.scope);
       thread.last_wait = {event.kind, -1, 0, event.detail, event.site};
     }
     // What a relaxed load has seen, the thread's next fence acquires.
-    thread.seen.insert(thread.seen.end(), flag.begin(), flag.end());
+    if (observes)
+      for (const Release& release : flag.releases) add(thread.seen, release);
   }
   if (event.kind == EventKind::global_load) return;
-  // A store starts anew; a read-modify-write goes on with what the flag said before.
-  if (event.kind == EventKind::global_store) flag.clear();
+  // A store starts anew, but for releases of its own thread; a read-modify-write goes on with what
+  // the flag said before. PTX #memory-consistency-model-release-acquire-patterns
+  if (event.kind == EventKind::global_store || !observes)
+    std::erase_if(flag.releases, [&](const Release& old) { return old.thread != event.thread; });
+  flag.writer = event.thread;
+  flag.scope = event.scope;
   if (strong || event.order == Order::release) {
     Release release = {event.thread, event.scope, {}};
     publish(event.thread, 1, release.knowledge);
-    flag.push_back(std::move(release));
+    add(flag.releases, release);
   }
-  flag.insert(flag.end(), thread.fenced.begin(), thread.fenced.end());
+  for (const Release& release : thread.fenced) add(flag.releases, release);
 }
 
 /// A fence makes the thread's relaxed stores after it releases, and the relaxed loads before it
@@ -314,6 +340,26 @@ void Checker::fence_event(const Event& event) {
   thread.fenced.push_back(std::move(release));
 }
 
+/// PTX #parallel-synchronization-and-communication-instructions-membar: fence.proxy.async of shared
+/// memory, of global memory or of both; fence.mbarrier_init.
+void Checker::proxy_fence(const Event& event) {
+  ThreadState& thread = threads_[index(event.thread)];
+  const bool proxies = event.kind == EventKind::fence_proxy_async;
+  const bool shared = !proxies || event.detail != static_cast<u64>(AsyncFence::global);
+  const bool global = proxies && event.detail != static_cast<u64>(AsyncFence::shared_cta);
+  for (auto& [key, barrier] : mbarriers_)
+    if (shared && barrier.thread == event.thread && barrier.fenced == 0)
+      barrier.fenced = thread.tick;
+  const u32 self = static_cast<u32>(event.thread);
+  Knowledge& knows = thread.knows;
+  if (proxies && shared)
+    knows.async = async_memo_.join(knows.async, knows.seen).with(self, thread.tick);
+  if (global)
+    knows.async_global =
+        async_global_memo_.join(knows.async_global, knows.seen).with(self, thread.tick);
+  ++thread.tick;
+}
+
 // ---- tensor maps that kernels change
 // ----------------------------------------------------------------
 
@@ -321,16 +367,31 @@ void Checker::fence_event(const Event& event) {
 void Checker::tensor_map_event(const Event& event) {
   ThreadState& thread = threads_[index(event.thread)];
   if (event.kind == EventKind::tensormap_release) {
-    changed_maps_[event.detail] = {event.thread, thread.tick, {}};
+    // All lanes execute it: it comes before what any of them does next.
+    const int first = first_lane(event.thread);
+    Knowledge all;
+    publish(event.thread, all);
+    ChangedMap map = {first, {}, {}};
+    for (int lane = 0; lane < 32; ++lane) {
+      acquire(first + lane, all);
+      map.ticks[index(lane)] = threads_[index(first + lane)].tick;
+    }
+    changed_maps_[event.detail] = std::move(map);
     return;
   }
   const auto changed = changed_maps_.find(event.detail);
   if (changed == changed_maps_.end()) return;
   ChangedMap& map = changed->second;
-  const bool knows =
-      event.thread == map.thread || thread.knows.seen.of(static_cast<u32>(map.thread)) >= map.tick;
-  if (knows) map.acquired.emplace_back(event.thread, thread.tick);
+  if (knows(event.thread, map)) map.acquired.emplace_back(event.thread, thread.tick);
   ++thread.tick;
+}
+
+bool Checker::knows(int thread, const ChangedMap& map) const {
+  if (first_lane(thread) == map.thread) return true;
+  const Clock& seen = threads_[index(thread)].knows.seen;
+  for (u32 lane = 0; lane < 32; ++lane)
+    if (seen.of(static_cast<u32>(map.thread) + lane) >= map.ticks[lane]) return true;
+  return false;
 }
 
 void Checker::check_tensor_map(const Access& access) {
@@ -365,8 +426,11 @@ void Checker::grid_event(const Event& event) {
       all.order = all.order.with(i, ~0u);
     }
     all.async = Clock::join(all.async, all.seen);
+    all.async_global = Clock::join(all.async_global, all.seen);
     return;
   }
+  // What starts a grid is the end of all before it on its stream; of a dependent one, the start of
+  // the one before.
   const auto inherit = [this](int thread, int before) {
     if (before >= 0) acquire(thread, grids_[index(before)]);
   };
@@ -376,14 +440,14 @@ void Checker::grid_event(const Event& event) {
     waited(event);
     return;
   }
-  // What starts a grid is the end of the one before; of a dependent one, the start of that one.
   int before = static_cast<int>(event.detail);
   while (before >= 0 && layout_.grids[index(before)].dependent)
     before = layout_.grids[index(before)].before;
   if (before >= 0) before = layout_.grids[index(before)].before;
-  for (std::size_t i = 0; i < threads_.size(); ++i)
-    if (threads_[i].place.grid == static_cast<int>(event.detail))
-      inherit(static_cast<int>(i), before);
+  for (; before >= 0; before = layout_.grids[index(before)].before)
+    for (std::size_t i = 0; i < threads_.size(); ++i)
+      if (threads_[i].place.grid == static_cast<int>(event.detail))
+        inherit(static_cast<int>(i), before);
 }
 
 void Checker::on(const Event& event) {
@@ -408,18 +472,9 @@ void Checker::on(const Event& event) {
       mbarrier_event(event);
       break;
     case EventKind::fence_mbarrier_init:
-    case EventKind::fence_proxy_async: {
-      ThreadState& thread = threads_[index(event.thread)];
-      for (auto& [key, barrier] : mbarriers_)
-        if (barrier.thread == event.thread && barrier.fenced == 0) barrier.fenced = thread.tick;
-      if (event.kind == EventKind::fence_proxy_async) {
-        const u32 self = static_cast<u32>(event.thread);
-        thread.knows.async = async_memo_.join(thread.knows.async, thread.knows.seen);
-        thread.knows.async = thread.knows.async.with(self, thread.tick);
-      }
-      ++thread.tick;
+    case EventKind::fence_proxy_async:
+      proxy_fence(event);
       break;
-    }
     case EventKind::load_issue:
     case EventKind::reduce_issue:
       check_mbarrier({.kind = event.kind,

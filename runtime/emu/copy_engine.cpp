@@ -171,6 +171,7 @@ void CopyEngine::start_store(Copy copy) {
     touch_shared(copy, *copy.cta, copy.offset, access);
     access.write = true;
     access.atomic = copy.reduces;
+    access.scope = ptx::Scope::gpu;
     touch_global(copy, access);
   }
   start(std::move(copy));
@@ -265,8 +266,7 @@ void CopyEngine::land(Copy& copy) {
       break;
     case Copy::Far::other_cta:
       if (copy.reduces)
-        reduce_elements(copy.op, copy.element, Subnormals::kept, target, copy.data.data(),
-                        copy.bytes);
+        reduce_elements(copy.op, copy.element, target, copy.data.data(), copy.bytes);
       else
         std::memcpy(target, copy.data.data(), copy.bytes);
       break;
@@ -317,8 +317,7 @@ void CopyEngine::write(Copy& copy) {
     else
       copy.box.write(copy.at, copy.data.data());
   } else if (copy.reduces) {
-    reduce_elements(copy.op, copy.element, Subnormals::flushed, copy.global, copy.data.data(),
-                    copy.bytes);
+    reduce_elements(copy.op, copy.element, copy.global, copy.data.data(), copy.bytes);
   } else {
     std::memcpy(copy.global, copy.data.data(), copy.bytes);
   }

@@ -135,6 +135,8 @@ class CopyEngine {
   class Wait;
 
   BoxMap checked_map(const TensorMap* map, int rank, const char* instruction) const;
+  BoxMap checked_map(const TensorMap* map, const Coordinates& at, const char* instruction) const;
+  void check_not_before(const Coordinates& at, const char* instruction) const;
   u32 checked_box(const BoxMap& map, const void* shared, const char* instruction) const;
   u32 checked_size(int bytes, const char* instruction) const;
   u32 checked_shared(const void* shared, u32 bytes, const char* instruction) const;

@@ -176,9 +176,11 @@ void Engine::start_what_may() {
   for (Grid& grid : grids_) {
     if (grid.started) continue;
     const Grid* before = grid.before;
-    if (before == nullptr || before->completed() ||
-        (grid.dependent && before->started && before->not_allowing == 0))
-      start(grid);
+    if (grid.dependent && before != nullptr && before->started && before->not_allowing == 0)
+      before = nullptr;
+    // The one before may have completed without having waited for those before it.
+    while (before != nullptr && before->completed()) before = before->before;
+    if (before == nullptr) start(grid);
   }
 }
 
@@ -340,8 +342,16 @@ bool Engine::is_parameter(const void* address) const {
                           static_cast<const std::byte*>(job.params)) < job.params_bytes;
 }
 
-void Engine::touch(const void* address, u64 bytes, bool write, bool atomic) {
-  Access access = {.write = write, .atomic = atomic, .thread = current_->index};
+void Engine::touch(const void* address, u64 bytes, bool write) {
+  touch({.write = write, .thread = current_->index}, address, bytes);
+}
+
+void Engine::touch_atomically(const void* address, u64 bytes, bool write, ptx::Scope scope) {
+  touch({.write = write, .atomic = true, .scope = scope, .thread = current_->index}, address,
+        bytes);
+}
+
+void Engine::touch(Access access, const void* address, u64 bytes) {
   u64 where = reinterpret_cast<u64>(address);
   if (is_parameter(address)) return;
   for (const Cta* cta : current_->cta->cluster->ctas)

@@ -225,7 +225,9 @@ class Engine {
   /// Does `address` lie in the parameters of the current thread's kernel?
   bool is_parameter(const void* address) const;
   /// A thread loads or stores `bytes` bytes that are not its own.
-  void touch(const void* address, u64 bytes, bool write, bool atomic = false);
+  void touch(const void* address, u64 bytes, bool write);
+  /// The same of a whole access that is atomic among the threads of `scope`.
+  void touch_atomically(const void* address, u64 bytes, bool write, ptx::Scope scope);
 
   /// Throws Error{internal}: what the kernel did wrong, and who did it.
   [[noreturn]] void fail(const std::string& what) const;
@@ -281,6 +283,7 @@ class Engine {
     std::uint64_t deadline;
   };
 
+  void touch(Access access, const void* address, u64 bytes);
   void set_up(std::span<Grid> grids, std::uint64_t seed);
   void set_up_cluster(Cluster& cluster, Grid& grid, int index);
   void set_up_cta(Cta& cta, Cluster& cluster, int cluster_index);

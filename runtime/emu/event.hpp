@@ -119,6 +119,7 @@ struct Access {
   Accessor by = Accessor::thread;
   bool write = false;
   bool atomic = false;
+  ptx::Scope scope = ptx::Scope::sys;  // of an atomic one
   bool tensor_map = false;  // it is the tensor map of a copy that is read
   int thread = -1;          // index in the run, of the one that does it or asked for it
   int cta = -1;             // number in the run, of the CTA whose shared memory it is; -1: global

@@ -116,7 +116,8 @@ u64 access_global(Engine& engine, const GlobalAccess& access) {
   engine.enter_machine();
   const bool writes = access.op != MemoryOp::load;
   if (engine.is_observed())
-    engine.touch(access.p, static_cast<u64>(access.bytes), writes, /*atomic=*/true);
+    engine.touch_atomically(access.p, static_cast<u64>(access.bytes), writes,
+                            access.ordering.scope);
   emit(engine, event_of(access.op), access.p, access.bytes, access.ordering);
   return held;
 }
@@ -130,7 +131,7 @@ bool wait_until(Engine& engine, const FlagCondition& condition, u64 timeout) {
   engine.enter_machine();
   if (!holds && !engine.block_polling(wait, timeout)) return false;
   if (engine.is_observed())
-    engine.touch(condition.flag, sizeof(u32), /*write=*/false, /*atomic=*/true);
+    engine.touch_atomically(condition.flag, sizeof(u32), /*write=*/false, condition.scope);
   emit(engine, EventKind::global_load, condition.flag, sizeof(u32),
        {Order::acquire, condition.scope});
   return true;

@@ -178,7 +178,7 @@ int workers_for(const LaunchSettings& settings, int clusters) {
 template <class F>
 Statistics observed(LaunchSettings settings, F&& f) {
   if (!settings.check) return f(settings);
-  Checker checker;
+  Checker checker(settings.memory);
   settings.observer = &checker;
   return f(settings);
 }
@@ -215,8 +215,7 @@ Statistics launch_together(std::span<const GridLaunch> launches, const LaunchSet
     check(*launch.kernel, launch.ctas, launch.bytes);
     copies.push_back(std::make_unique<Parameters>(launch.params, launch.bytes));
     jobs.push_back(
-        job_of(*launch.kernel, launch.ctas, *copies.back(), launch.bytes, settings,
-                          launch.device));
+        job_of(*launch.kernel, launch.ctas, *copies.back(), launch.bytes, settings, launch.device));
   }
   for (std::size_t i = 0; i < launches.size(); ++i) {
     grids[i].job = &jobs[i];

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "kiln/options.hpp"
+#include "runtime/emu/device_memory.hpp"
 #include "runtime/emu/event.hpp"
 #include "runtime/emu/kernel.hpp"
 
@@ -19,6 +20,7 @@ struct LaunchSettings {
   int workers = 0;               // OS threads; 0: one a core
   Observer* observer = nullptr;  // hears every event; then one thread runs all clusters in order
   bool check = false;            // by a Checker (checker.hpp), in place of `observer`
+  const DeviceMemory* memory = nullptr;  // if checked: what each device may touch
   Emulation::Policy policy = Emulation::Policy::uniform;
   Emulation::Arithmetic arithmetic = Emulation::Arithmetic::exact;
 };
@@ -35,7 +37,7 @@ struct GridLaunch {
   int ctas = 0;
   const void* params = nullptr;
   std::size_t bytes = 0;
-  int device = 0;    // whose memory it may use (memory.hpp)
+  int device = 0;    // whose memory it may use (device_memory.hpp)
   int stream = 0;    // grids of one stream start in order, each when the one before has completed
   bool pdl = false;  // or, so launched, when all CTAs of the one before have allowed it
 };

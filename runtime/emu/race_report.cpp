@@ -72,7 +72,9 @@ std::string Checker::wait_text(int thread) const {
   std::string what;
   switch (wait.kind) {
     case EventKind::mbarrier_observe:
-      what = fmt::format("phase {} of the mbarrier at smem+{}", wait.detail, wait.offset);
+      what = wait.detail == ~u64{0} ? std::string("the phase before the first")
+                                    : fmt::format("phase {}", wait.detail);
+      what += fmt::format(" of the mbarrier at smem+{}", wait.offset);
       break;
     case EventKind::named_barrier_leave:
       what = fmt::format("named barrier {}", wait.offset);
@@ -96,8 +98,12 @@ std::string Checker::wait_text(int thread) const {
 /// What a kernel author would add, in the case at hand.
 std::string Checker::advice(const Record& earlier, const Access& later, bool fence_missing) const {
   if (fence_missing)
-    return "fence_proxy_async by the thread that wrote, before the barrier between them: what "
-           "ordinary stores write, copies and tensor cores see only then";
+    return std::string(later.cta < 0 ? "fence_proxy_async_global" : "fence_proxy_async") +
+           " by the thread that wrote, before the barrier between them: what ordinary stores "
+           "write, copies and tensor cores see only then";
+  if (earlier.atomic() && later.atomic)
+    return "a scope that includes both: atomic operations are atomic only among the threads of "
+           "their scopes";
   if (earlier.run != run_) return "nothing can: clusters of a launch run in any order";
   switch (agents_[earlier.agent].kind) {
     case Agent::Kind::warpgroup:

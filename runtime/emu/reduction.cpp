@@ -66,18 +66,21 @@ Half round_to(double value) {
   return {static_cast<u16>(sign | std::min(bits, kTop))};
 }
 
-float flush(float value) {
-  return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
+/// A NaN of FP64 passes as it is, signaling or not, the source's before the target's; infinities
+/// that cancel make one with the sign set.
+double add_fp64(double target, double source) {
+  if (source != source) return source;
+  if (target != target) return target;
+  const double sum = target + source;
+  return sum != sum ? std::bit_cast<double>(u64{0xFFF80000'00000000}) : sum;
 }
 
 template <class T>
-T add(T a, T b, Subnormals fp32) {
+T add(T a, T b) {
   if constexpr (std::is_same_v<T, float>) {
-    if (fp32 == Subnormals::kept) return canonical(a + b);
-    return canonical(flush(flush(a) + flush(b)));
+    return canonical(a + b);
   } else if constexpr (std::is_same_v<T, double>) {
-    const double sum = a + b;
-    return sum != sum ? std::bit_cast<double>(u64{0x7FFFFFFF'FFFFFFFF}) : sum;
+    return add_fp64(a, b);
   } else if constexpr (std::is_integral_v<T>) {
     using Unsigned = std::make_unsigned_t<T>;  // wraps
     return static_cast<T>(static_cast<Unsigned>(a) + static_cast<Unsigned>(b));
@@ -123,8 +126,8 @@ T bitwise(Reduction op, T a, T b) {
 }
 
 template <class T>
-T combine(Reduction op, T a, T b, Subnormals fp32) {
-  if (op == Reduction::add) return add(a, b, fp32);
+T combine(Reduction op, T a, T b) {
+  if (op == Reduction::add) return add(a, b);
   if constexpr (!std::is_floating_point_v<T>) {
     if (op == Reduction::min) return lesser(a, b);
     if (op == Reduction::max) return greater(a, b);
@@ -135,41 +138,40 @@ T combine(Reduction op, T a, T b, Subnormals fp32) {
 }
 
 template <class T>
-void reduce_as(Reduction op, Subnormals fp32, std::byte* target, const std::byte* source,
-               std::size_t bytes) {
+void reduce_as(Reduction op, std::byte* target, const std::byte* source, std::size_t bytes) {
   for (std::size_t i = 0; i + sizeof(T) <= bytes; i += sizeof(T)) {
     T a, b;
     std::memcpy(&a, target + i, sizeof a);
     std::memcpy(&b, source + i, sizeof b);
-    a = combine(op, a, b, fp32);
+    a = combine(op, a, b);
     std::memcpy(target + i, &a, sizeof a);
   }
 }
 
 }  // namespace
 
-void reduce_elements(Reduction op, Element element, Subnormals fp32, std::byte* target,
-                     const std::byte* source, std::size_t bytes) {
+void reduce_elements(Reduction op, Element element, std::byte* target, const std::byte* source,
+                     std::size_t bytes) {
   switch (element) {
     case Element::u8:
     case Element::u16:
       return;  // reduces_in_global has excluded them
     case Element::u32:
-      return reduce_as<u32>(op, fp32, target, source, bytes);
+      return reduce_as<u32>(op, target, source, bytes);
     case Element::s32:
-      return reduce_as<int>(op, fp32, target, source, bytes);
+      return reduce_as<int>(op, target, source, bytes);
     case Element::u64:
-      return reduce_as<u64>(op, fp32, target, source, bytes);
+      return reduce_as<u64>(op, target, source, bytes);
     case Element::s64:
-      return reduce_as<i64>(op, fp32, target, source, bytes);
+      return reduce_as<i64>(op, target, source, bytes);
     case Element::bf16:
-      return reduce_as<Bf16>(op, fp32, target, source, bytes);
+      return reduce_as<Bf16>(op, target, source, bytes);
     case Element::fp16:
-      return reduce_as<Fp16>(op, fp32, target, source, bytes);
+      return reduce_as<Fp16>(op, target, source, bytes);
     case Element::fp32:
-      return reduce_as<float>(op, fp32, target, source, bytes);
+      return reduce_as<float>(op, target, source, bytes);
     case Element::fp64:
-      return reduce_as<double>(op, fp32, target, source, bytes);
+      return reduce_as<double>(op, target, source, bytes);
   }
 }
 

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "device/types.hpp"
+#include "device/ptx/order.hpp"
 
 namespace kiln::emu {
 
@@ -21,6 +21,7 @@ struct Record {
   u32 run;   // clusters that run one after another: ticks of different runs cannot be compared
   u16 mask;  // which bytes
   u8 kind;
+  ptx::Scope scope = ptx::Scope::sys;  // of an atomic one
   bool writes() const { return (kind & kWrite) != 0; }
   bool atomic() const { return (kind & kAtomic) != 0; }
   bool async() const { return (kind & kAsync) != 0; }
@@ -32,14 +33,15 @@ class Granule {
   static constexpr u32 kBytes = 16;
 
   /// The first access of `mask` that an access of `kind` must come after and that ordered(record)
-  /// denies to have come before, or null. Two reads, or two atomic accesses, need no order.
-  template <class Ordered>
-  const Record* conflict(u16 mask, u8 kind, Ordered&& ordered) const {
+  /// denies to have come before, or null. Two reads need no order, nor do two atomic accesses of
+  /// which strong(record) says that they are atomic for each other.
+  template <class Ordered, class Strong>
+  const Record* conflict(u16 mask, u8 kind, Ordered&& ordered, Strong&& strong) const {
     const bool writes = (kind & Record::kWrite) != 0, atomic = (kind & Record::kAtomic) != 0;
     for (u32 i = 0; i < count_; ++i) {
       const Record& record = at(i);
       if ((record.mask & mask) == 0 || (!writes && !record.writes())) continue;
-      if (atomic && record.atomic()) continue;
+      if (atomic && record.atomic() && strong(record)) continue;
       if (!ordered(record)) return &record;
     }
     return nullptr;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <mutex>
 #include <sstream>
+#include <unordered_map>
 
 #include "kiln/error.hpp"
 #include "runtime/emu/kernel.hpp"
@@ -60,9 +62,7 @@ std::string readable(const std::string& answer) {
   return text;
 }
 
-}  // namespace
-
-std::string source_line(const void* code) {
+std::string find_line(const void* code) {
   const auto [kernel, offset] = find_code(code);
   if (kernel == nullptr) return fmt::format("{}", code);
   const std::string plain = fmt::format("kernel+{:#x}", offset);
@@ -81,6 +81,18 @@ std::string source_line(const void* code) {
   } catch (const Error&) {
     return plain;  // a report without lines is better than none
   }
+}
+
+}  // namespace
+
+/// Kernels stay where they are until the process ends, and tests ask for the same lines often.
+std::string source_line(const void* code) {
+  static std::mutex mutex;
+  static auto& lines = *new std::unordered_map<const void*, std::string>;
+  const std::lock_guard lock(mutex);
+  const auto [entry, is_new] = lines.try_emplace(code);
+  if (is_new) entry->second = find_line(code);
+  return entry->second;
 }
 
 }  // namespace kiln::emu

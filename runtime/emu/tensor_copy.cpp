@@ -47,6 +47,19 @@ BoxMap CopyEngine::checked_map(const TensorMap* map, int rank, const char* instr
   return *decoded;
 }
 
+/// The map, decoded, of a copy that starts at `at`.
+BoxMap CopyEngine::checked_map(const TensorMap* map, const Coordinates& at,
+                               const char* instruction) const {
+  const BoxMap box = checked_map(map, at.rank, instruction);
+  if (i64{at.at[0]} * box.element_bytes % BoxMap::kChunk != 0)
+    engine_.fail(std::string(instruction) + ": the innermost coordinate " +
+                 std::to_string(at.at[0]) + ", of elements of " +
+                 std::to_string(box.element_bytes) +
+                 " bytes, is no multiple of 16 bytes, which the hardware takes for an illegal "
+                 "instruction (docs/MEASURED.md)");
+  return box;
+}
+
 u32 CopyEngine::checked_box(const BoxMap& map, const void* shared, const char* instruction) const {
   const Cta& cta = *engine_.current()->cta;
   const std::string name = instruction;
@@ -74,7 +87,7 @@ Copy CopyEngine::tensor_copy(const TensorMap* map, const void* shared, const Coo
   copy.far = Copy::Far::tensor;
   copy.thread = engine_.current();
   copy.map = map;
-  copy.box = checked_map(map, at.rank, instruction);
+  copy.box = checked_map(map, at, instruction);
   copy.at = at;
   copy.offset = checked_box(copy.box, shared, instruction);
   copy.bytes = copy.box.bytes();
@@ -87,7 +100,7 @@ void CopyEngine::prefetch_descriptor(const TensorMap* map) {
 }
 
 void CopyEngine::prefetch(const TensorMap* map, const Coordinates& at) {
-  checked_map(map, at.rank, kPrefetch[at.rank]);
+  checked_map(map, at, kPrefetch[at.rank]);
 }
 
 void CopyEngine::load(const TensorMap* map, void* barrier, void* destination,
@@ -102,14 +115,28 @@ void CopyEngine::load_multicast(const TensorMap* map, void* barrier, void* desti
   start_loads(tensor_copy(map, destination, at, name), barrier, cta_mask, name);
 }
 
+/// A copy to global memory may end outside the tensor, and must not begin before it.
+void CopyEngine::check_not_before(const Coordinates& at, const char* instruction) const {
+  for (int i = 0; i < at.rank; ++i)
+    if (at.at[i] < 0)
+      engine_.fail(std::string(instruction) + ": coordinate " + std::to_string(i) + " is " +
+                   std::to_string(at.at[i]) +
+                   ", and the hardware takes a copy to a negative one for an illegal instruction "
+                   "(docs/MEASURED.md)");
+}
+
 void CopyEngine::store(const TensorMap* map, const void* source, const Coordinates& at) {
-  start_store(tensor_copy(map, source, at, kStore[at.rank]));
+  const char* name = kStore[at.rank];
+  Copy copy = tensor_copy(map, source, at, name);
+  check_not_before(at, name);
+  start_store(std::move(copy));
 }
 
 void CopyEngine::reduce(const TensorMap* map, const void* source, const Coordinates& at,
                         Reduction op) {
   const char* name = kReduce[at.rank];
   Copy copy = tensor_copy(map, source, at, name);
+  check_not_before(at, name);
   if (!reduces_in_global(op, copy.box.element))
     engine_.fail(std::string(name) + ": there is no " + text_of(op, copy.box.element) +
                  ", the type of the tensor map's elements");

@@ -82,7 +82,7 @@ void BoxMap::write(const Coordinates& at, const std::byte* box_data) const {
 void BoxMap::reduce(const Coordinates& at, const std::byte* box_data, Reduction op) const {
   for_each_row(at, [&](u32 row, u64 address, u32 first, u32 end) {
     if (end > first)
-      reduce_elements(op, element, Subnormals::kept, pointer(address + first),
+      reduce_elements(op, element, pointer(address + first),
                       box_data + static_cast<std::size_t>(row) * row_bytes() + first,
                       written_end(address, end) - first);
   });

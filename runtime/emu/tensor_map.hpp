@@ -56,8 +56,8 @@ struct BoxMap {
   }
   u32 rows() const { return count(1) * count(2) * count(3) * count(4); }
   u32 row_bytes() const { return u32{box[0]} * element_bytes; }
-  /// What a copy moves, and counts on its barrier: of a row narrower than its swizzle, by our
-  /// belief, not the rest of the span.
+  /// What a copy moves, and counts on its barrier: of a row narrower than its swizzle, not the rest
+  /// of the span (docs/MEASURED.md).
   u32 bytes() const { return row_bytes() * rows(); }
   /// What it takes in shared memory, in which rows may be further apart than they are long.
   u32 row_pitch() const { return std::max<u32>(row_bytes(), swizzle_span); }

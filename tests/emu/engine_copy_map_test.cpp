@@ -36,7 +36,7 @@ Source map_source(const std::string& change, const std::string& load = "tma_load
     if (one) {
       fence_proxy_tensormap_acquire(p.made);
       mbarrier_arrive_expect_tx(&s.full, 128);
-      )" + load + R"((p.made, &s.full, s.box, 8, 4);
+      )" + load + R"((p.made, &s.full, s.box, 16, 4);
     }
     mbarrier_wait(&s.full, 0);
     for (int i = thread_idx(); i < 128; i += 32) p.out[i] = s.box[i];)"};
@@ -63,22 +63,22 @@ TEST(EngineTensorMap, EveryFieldThatIsReplacedIsUsed) {
   Maps maps;
   run(map_source("tensormap_replace_global_address(&s.map, p.base + 2 * 240 + 16);"
                  "tensormap_replace_global_stride<1>(&s.map, 480);"
-                 "tensormap_replace_global_dim<0>(&s.map, 20);"
+                 "tensormap_replace_global_dim<0>(&s.map, 28);"
                  "tensormap_replace_global_dim<1>(&s.map, 7);"),
       maps.arguments(), {.smem_bytes = kMapSmem});
   ASSERT_EQ(maps.tensor.row, 240);
   for (int y = 0; y < 8; ++y)
     for (int x = 0; x < 16; ++x) {
-      const bool inside = 8 + x < 20 && 4 + y < 7;
+      const bool inside = 16 + x < 28 && 4 + y < 7;
       ASSERT_EQ(maps.out[static_cast<std::size_t>(y * 16 + x)],
-                inside ? *maps.tensor.at(16 + 8 + x, 2 + 2 * (4 + y), 0, 2) : 0)
+                inside ? *maps.tensor.at(16 + 16 + x, 2 + 2 * (4 + y), 0, 2) : 0)
           << x << " " << y;
     }
   // The map in global memory is the one that the host would have encoded.
   TensorMapSpec spec = maps.tensor.spec({Element::u8, Swizzle::none, 2, {16, 8, 1, 1, 1}, {}});
   spec.base = maps.tensor.data.data() + 2 * 240 + 16;
   spec.stride[0] = 480;
-  spec.extent[0] = 20;
+  spec.extent[0] = 28;
   spec.extent[1] = 7;
   const TensorMap want = emu_backend().encode(spec);
   EXPECT_EQ(std::memcmp(&maps.made, &want, sizeof want), 0);
@@ -90,7 +90,8 @@ TEST(EngineTensorMap, BoxesAreReplacedToo) {
           "tensormap_replace_box_dim<0>(&s.map, 32); tensormap_replace_box_dim<1>(&s.map, 4);"),
       maps.arguments(), {.smem_bytes = kMapSmem});
   for (int i = 0; i < 128; ++i)
-    ASSERT_EQ(maps.out[static_cast<std::size_t>(i)], *maps.tensor.at(8 + i % 32, 4 + i / 32, 0, 2));
+    ASSERT_EQ(maps.out[static_cast<std::size_t>(i)],
+              *maps.tensor.at(16 + i % 32, 4 + i / 32, 0, 2));
 }
 
 TEST(EngineTensorMap, ValuesThatBreakARule) {

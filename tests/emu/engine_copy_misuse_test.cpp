@@ -52,6 +52,54 @@ TEST(EngineCopyMisuse, Addresses) {
                     {"not one that the emulator encoded"});
 }
 
+TEST(EngineCopyMisuse, InnermostCoordinatesAreMultiplesOfSixteenBytes) {
+  // Of every instruction, elements of every size; the other coordinates are free.
+  const std::pair<std::string, std::string> kCopies[] = {
+      {"tma_load_2d", "(&p.map, &s.full, s.box, p.x, p.y);"},
+      {"tma_load_2d_multicast", "(&p.map, &s.full, s.box, p.x, p.y, 1);"},
+      {"tma_store_2d", "(&p.map, s.box, p.x, p.y); tma_store_commit(); tma_store_wait<0>();"},
+      {"tma_reduce_2d<Reduction::add>",
+       "(&p.map, s.box, p.x, p.y); tma_store_commit(); tma_store_wait<0>();"},
+      {"tma_prefetch_2d", "(&p.map, p.x, p.y);"}};
+  for (const auto& [name, arguments] : kCopies) {
+    const bool loads = name.find("load") != std::string::npos;
+    const bool reduces = name.find("reduce") != std::string::npos;
+    const Source source = copy_source(
+        (loads ? std::string("if (one) mbarrier_arrive_expect_tx(&s.full, p.bytes);\n") : "") +
+        "if (one) { " + name + arguments + " }" + (loads ? "mbarrier_wait(&s.full, 0);" : ""));
+    for (const Element element : {Element::u8, Element::bf16, Element::fp32, Element::fp64}) {
+      if (reduces && element == Element::u8) continue;
+      Tensor tensor(element);
+      std::vector<u8> out;
+      const int unit = 16 / tensor.size, far = 2147483647;
+      Case c = {element, Swizzle::none, 2, {static_cast<std::uint32_t>(unit), 8, 1, 1, 1}, {}};
+      for (const int y : {0, 1, -3, far, -far - 1})
+        for (const int x : {0, unit, -unit, far - far % unit, -far - 1}) {
+          c.at = {x, y};
+          const bool writes = reduces || name.find("store") != std::string::npos;
+          if (writes && (x < 0 || y < 0)) {
+            expect_error(source, params_of(c, tensor, out), {.smem_bytes = kSmem},
+                         ErrorCode::internal,
+                         {name.substr(0, name.find('<')) +
+                          (x < 0 ? ": coordinate 0 is " : ": coordinate 1 is ") +
+                          std::to_string(x < 0 ? x : y)});
+            continue;
+          }
+          EXPECT_NO_THROW(run(source, params_of(c, tensor, out), {.smem_bytes = kSmem}))
+              << name << " " << c;
+        }
+      for (const int x : {1, -1, unit / 2, unit + 1, far}) {
+        c.at = {x, 0};
+        expect_error(source, params_of(c, tensor, out), {.smem_bytes = kSmem}, ErrorCode::internal,
+                     {name.substr(0, name.find('<')) + ": the innermost coordinate " +
+                          std::to_string(x) + ", of elements of " + std::to_string(tensor.size) +
+                          " bytes, is no multiple of 16 bytes",
+                      "docs/MEASURED.md"});
+      }
+    }
+  }
+}
+
 TEST(EngineCopyMisuse, SwizzledBoxesAlignToTheirPeriod) {
   for (const auto& [swizzle, offset, wanted] : std::vector<std::tuple<Swizzle, int, std::string>>{
            {Swizzle::b32, 128, "256"}, {Swizzle::b64, 256, "512"}, {Swizzle::b128, 512, "1024"}}) {

@@ -98,13 +98,15 @@ inline std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << ", fill " << static_cast<int>(c.fill);
 }
 
-inline constexpr std::array<int, 5> kExtent = {200, 40, 5, 3, 2};
+// A row ends inside 16 bytes, whatever the size of an element.
+inline constexpr int kColumns = 203;
+inline constexpr std::array<int, 5> kExtent = {kColumns, 40, 5, 3, 2};
 
-// A tensor of 2 x 3 x 5 planes of 40 rows of 200 elements, rows padded; every byte outside is a
+// A tensor of 2 x 3 x 5 planes of 40 rows of 203 elements, rows padded; every byte outside is a
 // canary.
 struct Tensor {
   explicit Tensor(Element element)
-      : size(size_of(element)), row((200 * size + 47) / 16 * 16), plane(41 * row) {
+      : size(size_of(element)), row((kColumns * size + 47) / 16 * 16), plane(41 * row) {
     stride = {size, row, plane, 5 * plane + 16, 3 * (5 * plane + 16) + 32};
     static std::map<int, std::vector<u8>> contents;  // the same for every tensor of a size
     std::vector<u8>& content = contents[size];
@@ -131,7 +133,7 @@ struct Tensor {
     return spec;
   }
   // The bytes of an element, or null outside of the tensor, whose rows have `columns` elements.
-  u8* at(const std::array<i64, 5>& c, int rank, i64 columns = 200) {
+  u8* at(const std::array<i64, 5>& c, int rank, i64 columns = kColumns) {
     i64 offset = 0;
     for (std::size_t d = 0; d < static_cast<std::size_t>(rank); ++d) {
       if (c[d] < 0 || c[d] >= (d == 0 ? columns : kExtent[d])) return nullptr;
@@ -158,13 +160,13 @@ inline std::size_t place(std::size_t dense, Swizzle swizzle) {
 
 // Columns that a store into the tensor reaches: its rows to the end of their last 16 bytes.
 inline i64 stored_columns(const Tensor& tensor) {
-  return (200 * tensor.size + 15) / 16 * 16 / tensor.size;
+  return (kColumns * tensor.size + 15) / 16 * 16 / tensor.size;
 }
 
 // Calls f(byte of the box before the swizzle, the byte in the tensor or null, byte of the element).
 // A row is alone in the span of its swizzle.
 template <class F>
-void for_each_byte(const Case& c, Tensor& tensor, F&& f, i64 columns = 200) {
+void for_each_byte(const Case& c, Tensor& tensor, F&& f, i64 columns = kColumns) {
   const int pitch = std::max(c.row_bytes(), span_of(c.swizzle));
   int row = 0;
   std::array<int, 5> i = {};

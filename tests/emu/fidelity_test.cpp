@@ -1,4 +1,4 @@
-// The emulator answers every probe as the H200 did, bit for bit, under several schedules.
+// The emulator answers every probe as the recorded GPU did, bit for bit, under several schedules.
 #include <gtest/gtest.h>
 
 #include "tests/fidelity/replay.hpp"

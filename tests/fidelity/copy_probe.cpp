@@ -1,16 +1,18 @@
 #include "tests/fidelity/copy_probe.hpp"
 
+#include <algorithm>
+
 namespace kiln::test {
 namespace {
 
 constexpr std::size_t kBoxBytes = 8192, kGuard = 128;
 constexpr KernelShape kShape = {.threads = 64, .cluster = 1, .smem_bytes = 9216};
 
-enum Arg { kX, kY, kZ, kV, kW, kRank, kBytes, kCovered };
+enum Arg { kX, kY, kZ, kV, kW, kRank, kBytes, kCovered, kTensor };
 
 constexpr const char* kDeclarations = R"(
 struct S { alignas(1024) u8 box[8192 + 128]; alignas(8) Barrier full; };
-enum Arg { kX, kY, kZ, kV, kW, kRank, kBytes, kCovered };
+enum Arg { kX, kY, kZ, kV, kW, kRank, kBytes, kCovered, kTensor };
 )";
 
 /// A switch over the rank: tma_load_1d(&p.map, &s.full, s.box, x) and so on, where `name` is
@@ -71,15 +73,13 @@ std::string store_body() {
     })";
 }
 
-// The tensor from the first half of the input, shared memory from the second.
+// The tensor from the first bytes of the input, shared memory from those behind them.
 std::string reduce_body(const std::string& op) {
   return R"(
     S& s = shared<S>();
-    const int bytes = p.args[kBytes];
-    for (int i = thread_idx(); i < bytes; i += kThreads) {
-      p.out[i] = p.in[i];
-      s.box[i] = p.in[bytes + i];
-    }
+    const int tensor = p.args[kTensor];
+    for (int i = thread_idx(); i < tensor; i += kThreads) p.out[i] = p.in[i];
+    for (int i = thread_idx(); i < p.args[kBytes]; i += kThreads) s.box[i] = p.in[tensor + i];
     fence_proxy_async_all();
     cta_sync();
     if (thread_idx() == 0) {
@@ -170,21 +170,40 @@ std::size_t tensor_bytes(int rank) {
 
 std::vector<Place> edges_of(const TensorMapSpec& spec) {
   constexpr int kMost = 2147483647, kLeast = -kMost - 1;
-  const int columns = static_cast<int>(spec.extent[0]);
-  std::vector<Place> places = {{3, 4, 1, 0, 1},
-                               {-5, -3, -1, -1, 0},
-                               {columns - 7, kProbeRows - 3, kProbePlanes - 1, 1, 1},
-                               {columns, 0, 0, 0, 0},
-                               {-1000, 5, 1, 0, 0},
-                               {kMost, 1, 1, 1, 0},
+  const int unit = unit_of(spec.element);
+  const int last = static_cast<int>(spec.extent[0]) / unit * unit;  // the row ends in its 16 bytes
+  std::vector<Place> places = {{unit, 4, 1, 0, 1},
+                               {-unit, -3, -1, -1, 0},
+                               {last, kProbeRows - 3, kProbePlanes - 1, 1, 1},
+                               {last - unit, 0, 0, 0, 0},
+                               {last + unit, 0, 0, 0, 0},
+                               {-64 * unit, 5, 1, 0, 0},
+                               {kMost - kMost % unit, 1, 1, 1, 0},
                                {kLeast, 0, 0, 0, 0}};
   if (spec.rank == 1) return places;
-  for (const Place& at :
-       {Place{-1, kProbeRows, 0, 0, 0}, Place{1, kMost, 1, 1, 1}, Place{0, kLeast, 0, 0, 0}})
+  for (const Place& at : {Place{-2 * unit, kProbeRows, 0, 0, 0}, Place{-unit, 7, 0, 0, 0},
+                          Place{unit, kMost, 1, 1, 1}, Place{0, kLeast, 0, 0, 0}})
     places.push_back(at);
-  if (spec.rank > 2) places.push_back({2, 2, kProbePlanes, 0, 0});
-  if (spec.rank > 3) places.push_back({2, 2, 0, 2, 0});
-  if (spec.rank > 4) places.push_back({2, 2, 0, 0, -1});
+  if (spec.rank > 2) {
+    places.push_back({0, 2, kProbePlanes, 0, 0});
+    places.push_back({unit, 2, kMost, 0, 0});
+  }
+  if (spec.rank > 3) {
+    places.push_back({0, 2, 0, 2, 0});
+    places.push_back({unit, 2, 0, kLeast, 0});
+  }
+  if (spec.rank > 4) {
+    places.push_back({0, 2, 0, 0, -1});
+    places.push_back({unit, 2, 0, 0, kMost});
+  }
+  return places;
+}
+
+std::vector<Place> stored_edges_of(const TensorMapSpec& spec) {
+  std::vector<Place> places = edges_of(spec);
+  std::erase_if(places, [&](const Place& at) {
+    return std::any_of(at.begin(), at.begin() + spec.rank, [](int i) { return i < 0; });
+  });
   return places;
 }
 
@@ -215,9 +234,11 @@ Probe store_probe(const std::string& name, const std::string& asks, const Tensor
 
 Probe reduce_probe(const std::string& name, const std::string& asks, const TensorMapSpec& spec,
                    const std::string& op, const std::vector<u8>& initial,
-                   const std::vector<u8>& source) {
+                   const std::vector<u8>& source, const std::vector<Place>& places) {
   Probe probe =
-      copy_probe("tma/reduce/" + name, asks, reduce_body(op), spec, {{}}, ProbeBuffer::output);
+      copy_probe("tma/reduce/" + name, asks, reduce_body(op), spec, places, ProbeBuffer::output);
+  for (ProbeLaunch& launch : probe.launches)
+    launch.args[kTensor] = static_cast<int>(initial.size());
   probe.input = initial;
   probe.input.insert(probe.input.end(), source.begin(), source.end());
   probe.output_bytes = initial.size();

@@ -18,8 +18,13 @@ TensorMapSpec probe_map(Element element, Swizzle swizzle, int rank);
 /// Bytes from the first element of the tensor to the end of the last row.
 std::size_t tensor_bytes(int rank);
 
+/// Elements in 16 bytes: what the innermost coordinate of a copy is a multiple of.
+constexpr int unit_of(Element element) { return 16 / size_of(element); }
+
 /// Inside the tensor, at its corners, across and beyond its ends, and at the ends of 32 bits.
 std::vector<Place> edges_of(const TensorMapSpec& spec);
+/// Those of them that a copy to global memory may begin at: none is before the tensor.
+std::vector<Place> stored_edges_of(const TensorMapSpec& spec);
 
 /// Bytes that are neither 0 nor kUnwritten, ascending.
 std::vector<u8> ramp(std::size_t bytes);
@@ -32,10 +37,10 @@ Probe load_probe(const std::string& name, const std::string& asks, const TensorM
 Probe store_probe(const std::string& name, const std::string& asks, const TensorMapSpec& spec,
                   const std::vector<Place>& places);
 
-/// The tensor after a reduction (`op` as in kiln::Reduction) of `source` into `initial`, both as
-/// long as the box, which begins where the tensor does and is dense.
+/// The tensor, which is `initial`, after a reduction (`op` as in kiln::Reduction) of `source`, as
+/// long as the box, at each of `places`.
 Probe reduce_probe(const std::string& name, const std::string& asks, const TensorMapSpec& spec,
                    const std::string& op, const std::vector<u8>& initial,
-                   const std::vector<u8>& source);
+                   const std::vector<u8>& source, const std::vector<Place>& places);
 
 }  // namespace kiln::test

@@ -10,7 +10,7 @@ namespace kiln::test {
 namespace {
 const unsigned char text[] = {${array}0};
 }
-const Golden& golden_h200() {
+const Golden& golden_sm90() {
   static const Golden golden = parse_golden({reinterpret_cast<const char*>(text), ${bytes}});
   return golden;
 }

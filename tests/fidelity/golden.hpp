@@ -1,6 +1,7 @@
 // The golden file: what a machine answered to every probe, with the machine's name.
 //
-//   {"device": "NVIDIA H200", "driver": ..., "compiler": ..., "date": ..., "commit": ...,
+//   {"device": "NVIDIA H100 80GB HBM3, ..", "driver": ..., "compiler": ..., "date": ..., "commit":
+//   ...,
 //    "probes": {"wgmma/e4m3/fragments/n16":
 //       {"asks": ..., "inputs": "<SHA-256>", "bytes": 8192, "sha256": ...,
 //        "lines": ["0+1x16 90 3f800000", ...]          all of it, if that is short
@@ -52,7 +53,7 @@ Golden parse_golden(std::string_view text);
 std::optional<std::string> difference(const Probe& probe, const Recording& recorded,
                                       const std::vector<u8>& answer);
 
-/// tests/fidelity/golden_h200.json as it was when this program was built.
-const Golden& golden_h200();
+/// tests/fidelity/golden_sm90.json as it was when this program was built.
+const Golden& golden_sm90();
 
 }  // namespace kiln::test

@@ -1,5 +1,5 @@
 // A probe: a small kernel that asks a machine how it does one thing, its inputs, and the bytes that
-// it answers. One description serves both machines: the H200, whose answers are recorded
+// it answers. One description serves both machines: the GPU, whose answers are recorded
 // (golden.hpp), and the emulator, which must give the same.
 //
 //   kernel   struct Params { TensorMap map; const u8* in; u8* out; int args[16]; }

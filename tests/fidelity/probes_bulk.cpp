@@ -150,12 +150,25 @@ Probe tensor_reduction(const std::string& op, const Type& type, const std::strin
   Probe probe =
       reduce_probe(op + "_" + type.name + "_" + values,
                    op + " of " + type.name + " through a tensor map, " + values + " operands", spec,
-                   op, operands.initial, operands.source);
+                   op, operands.initial, operands.source, {{}});
+  probe.value = type.value;
+  return probe;
+}
+
+/// Where a reduction is clipped.
+Probe clipped_reduction(const Type& type) {
+  const TensorMapSpec spec = probe_map(type.element, Swizzle::b64, 2);
+  const std::vector<u8> numbers = random_bytes(tensor_bytes(2), 41).initial;
+  Probe probe =
+      reduce_probe(std::string("edges/") + type.name,
+                   std::string("additions of ") + type.name + " at the tensor's ends", spec, "add",
+                   numbers, random_bytes(1024, 43).source, stored_edges_of(spec));
   probe.value = type.value;
   return probe;
 }
 
 void add_reductions(std::vector<Probe>& probes) {
+  for (const Type& type : {kBf16, kU32}) probes.push_back(clipped_reduction(type));
   for (const Type& type : {kBf16, kFp16, kFp32, kFp64}) {
     const Operands special = pairs(type.element), random = random_bytes(8192, 31);
     probes.push_back(bulk_reduction("add", type, "special", special));
@@ -350,7 +363,7 @@ struct S { alignas(1024) u8 box[1024]; alignas(128) TensorMap map; Barrier full;
     if (lane == 0) {
       fence_proxy_tensormap_acquire(map);
       mbarrier_arrive_expect_tx(&s.full, 256);
-      tma_load_2d(map, &s.full, s.box, 20, -1);
+      tma_load_2d(map, &s.full, s.box, 16, -1);
     }
     mbarrier_wait(&s.full, 0);
     for (int i = lane; i < 1024; i += 32) p.out[i] = s.box[i];

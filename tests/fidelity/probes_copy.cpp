@@ -82,11 +82,11 @@ void add_swizzles(std::vector<Probe>& probes) {
         const std::string what = std::string(format.name) + ", swizzle " + span.name;
         if (rank == 2)
           probes.push_back(load_probe(name + "/inside", "a box inside the tensor, " + what, spec,
-                                      {{8 / size_of(format.element), 2}}));
+                                      {{unit_of(format.element), 2}}));
         probes.push_back(load_probe(name + "/edges", "boxes at the tensor's ends, " + what, spec,
                                     edges_of(spec)));
         probes.push_back(store_probe(name, "stores inside and at the tensor's ends, " + what, spec,
-                                     edges_of(spec)));
+                                     stored_edges_of(spec)));
       }
 }
 
@@ -101,7 +101,7 @@ void add_ranks(std::vector<Probe>& probes) {
       probes.push_back(
           load_probe(name + "/edges", "boxes at the ends, " + what, spec, edges_of(spec)));
       probes.push_back(
-          store_probe(name, "stores inside and at the ends, " + what, spec, edges_of(spec)));
+          store_probe(name, "stores inside and at the ends, " + what, spec, stored_edges_of(spec)));
     }
 }
 
@@ -122,9 +122,11 @@ void add_fills(std::vector<Probe>& probes) {
   for (const Format& format : kFloats) {
     TensorMapSpec spec = probe_map(format.element, Swizzle::b64, 2);
     spec.fill = Fill::nan;
+    const int unit = unit_of(format.element);
+    const int last = static_cast<int>(spec.extent[0]) / unit * unit;
     probes.push_back(load_probe(std::string("fill/") + format.name,
                                 std::string("the NaN outside a tensor of ") + format.name, spec,
-                                {{-2, -3}, {static_cast<int>(spec.extent[0]) - 3, 18}}));
+                                {{-unit, -3}, {last, 18}}));
   }
 }
 
@@ -134,9 +136,9 @@ void add_element_strides(std::vector<Probe>& probes) {
   spec.element_stride = {1, 2, 3, 1, 1};
   spec.box = {16, 7, 3, 1, 1};
   probes.push_back(load_probe("element_stride", "a box of every second row, every third plane",
-                              spec, {{4, 3, 0}, {-3, 17, 1}, {0, -1, -1}}));
+                              spec, {{8, 3, 0}, {-8, 17, 1}, {48, -1, -1}}));
   probes.push_back(store_probe("element_stride", "a box of every second row, every third plane",
-                               spec, {{4, 3, 0}, {0, 17, 1}, {0, -1, -1}}));
+                               spec, {{8, 3, 0}, {0, 17, 1}, {48, 19, 2}}));
 }
 
 }  // namespace

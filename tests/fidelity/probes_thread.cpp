@@ -10,21 +10,22 @@ Probe identity() {
   probe.asks = "indices of 64 threads in 8 CTAs, clusters of 4, and how many lanes are elected";
   probe.source = probe_source(64, "struct S { u32 elected[2]; };", R"(
     S& s = shared<S>();
-    if (lane_idx() == 0) s.elected[warp_idx()] = 0;
+    const int warp = warp_idx();
+    if (lane_idx() == 0) s.elected[warp] = 0;
     warp_sync();
     // The elected lane counts itself, twice: it is one lane, and the same again.
-    if (elect_one()) s.elected[warp_idx()] += 1;
+    if (elect_one()) s.elected[warp] += 1;
     warp_sync();
-    if (elect_one()) s.elected[warp_idx()] *= 10;
+    if (elect_one()) s.elected[warp] *= 10;
     warp_sync();
     int* out = reinterpret_cast<int*>(p.out) + (cta_idx() * kThreads + thread_idx()) * 7;
     out[0] = thread_idx();
     out[1] = lane_idx();
-    out[2] = warp_idx();
+    out[2] = warp;
     out[3] = cta_idx();
     out[4] = num_ctas();
     out[5] = cluster_rank();
-    out[6] = static_cast<int>(s.elected[warp_idx()]);)");
+    out[6] = static_cast<int>(s.elected[warp]);)");
   probe.shape = {.threads = 64, .cluster = 4, .smem_bytes = 1024};
   probe.ctas = 8;
   probe.output_bytes = 8 * 64 * 7 * 4;

@@ -25,7 +25,7 @@ Probe warp_probe(const std::string& name, const std::string& asks, const std::st
 }
 
 std::string form(int matrices, bool transposed) {
-  return "x" + std::to_string(matrices) + (transposed ? "_trans" : "");
+  return std::string("x") + std::to_string(matrices) + (transposed ? "_trans" : "");
 }
 
 /// "r[0], r[1]".

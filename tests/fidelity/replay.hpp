@@ -14,7 +14,7 @@ namespace kiln::test {
 inline std::set<std::string> probe_names() {
   std::set<std::string> names;
   for (const Probe& probe : all_probes()) names.insert(probe.name);
-  for (const auto& [name, recording] : golden_h200().probes) names.insert(name);
+  for (const auto& [name, recording] : golden_sm90().probes) names.insert(name);
   return names;
 }
 
@@ -29,8 +29,8 @@ inline void expect_as_recorded(Backend& backend, const std::string& name, std::u
   const auto probe = std::find_if(probes.begin(), probes.end(),
                                   [&](const Probe& candidate) { return candidate.name == name; });
   ASSERT_NE(probe, probes.end()) << "it was recorded and is no longer a probe";
-  const auto recorded = golden_h200().probes.find(name);
-  ASSERT_NE(recorded, golden_h200().probes.end()) << "it was never recorded: " << probe->asks;
+  const auto recorded = golden_sm90().probes.find(name);
+  ASSERT_NE(recorded, golden_sm90().probes.end()) << "it was never recorded: " << probe->asks;
   EXPECT_EQ(difference(*probe, recorded->second, run_probe(backend, *probe, seed)).value_or(""), "")
       << probe->asks << "; seed " << seed;
 }

@@ -1,4 +1,4 @@
-// This GPU answers every probe as the recorded H200 did: otherwise the recording, and with it what
+// This GPU answers every probe as the recorded one did: otherwise the recording, and with it what
 // the emulator is held to, is not a fact of the architecture.
 #include <gtest/gtest.h>
 

@@ -73,8 +73,9 @@ DEV void bulk_copy_to_cluster(const void* source, Barrier* barrier, void* destin
   KILN_BULK_REDUCE(OP, s64, NAME ".b64")
 
 /// cp.reduce.async.bulk, shared to global: destination = destination op source, element by element,
-/// each atomically; a part of the thread's current bulk group, as a store is. An FP32 sum flushes
-/// subnormals, sums of 16-bit types do not (.noftz).
+/// each atomically; a part of the thread's current bulk group, as a store is. Sums keep subnormals:
+/// those of 16-bit types by their name (.noftz); for FP32 the manual says the opposite of what an
+/// H100 does (docs/MEASURED.md).
 /// PTX #data-movement-and-conversion-instructions-cp-reduce-async-bulk
 template <Reduction kOp, Element kElement>
 DEV void bulk_reduce(void* destination, const void* source, int bytes) {

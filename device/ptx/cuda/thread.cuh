@@ -29,7 +29,8 @@ DEV u32 shared_address(const void* pointer) {
 
 DEV int thread_idx() { return static_cast<int>(threadIdx.x); }
 DEV int lane_idx() { return static_cast<int>(threadIdx.x % 32); }
-/// The warp's index in its CTA, in a form the compiler knows to be the same in every lane.
+/// The warp's index in its CTA, in a form the compiler knows to be the same in every lane: a
+/// shuffle of all 32, which must call it together.
 DEV int warp_idx() { return __shfl_sync(~0u, static_cast<int>(threadIdx.x / 32), 0); }
 DEV int cta_idx() { return static_cast<int>(blockIdx.x); }
 DEV int num_ctas() { return static_cast<int>(gridDim.x); }

@@ -1,7 +1,9 @@
 // The copy engine (TMA): boxes of a tensor between global and shared memory, described by a tensor
 // map. Coordinates count elements, innermost first; what lies outside the tensor is read as zero,
 // or as the NaN that its map asks for, and not written, but for the rest of the 16 bytes in which a
-// row ends (docs/MEASURED.md).
+// row ends. The innermost coordinate must be a multiple of 16 bytes, or the copy is an illegal
+// instruction, and so is one with a negative coordinate to global memory; the others are free
+// (docs/MEASURED.md has all three).
 // "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 

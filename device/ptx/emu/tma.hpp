@@ -1,5 +1,6 @@
 // The copy engine (TMA): boxes of a tensor between global and shared memory. The twin of
-// device/ptx/cuda/tma.cuh.
+// device/ptx/cuda/tma.cuh. An innermost coordinate that is no multiple of 16 bytes is an error, and
+// so is a negative one of a store or a reduction.
 #pragma once
 
 #include "device/ptx/emu/mbarrier.hpp"
