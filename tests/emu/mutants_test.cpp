@@ -74,6 +74,14 @@ TEST(Mutants, WhatIsNoPatchOfTheSourcesIsRefused) {
   expect_refused("## m\nText.\n", "changes nothing");
 }
 
+TEST(Mutants, ReasonsAreLinesUnderAnId) {
+  const std::string text = "# a comment\n## one\nIts\nreason.\n\n# another\n## a | b -> c\nWhy.\n";
+  const std::map<std::string, std::string> wanted = {{"one", "Its reason."},
+                                                     {"a | b -> c", "Why."}};
+  EXPECT_EQ(read_reasons(text), wanted);
+  EXPECT_THROW(read_reasons("## one\n\n## two\nWhy.\n"), std::runtime_error);
+}
+
 TEST(Mutants, TheCompilerGetsTheChangedSources) {
   const Mutant mutant{"m", "", {{"device/ring.cuh", "changed"}}};
   std::size_t changed = 0;

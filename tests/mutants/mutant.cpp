@@ -170,7 +170,7 @@ std::map<std::string, std::string> read_reasons(std::string_view text) {
   for (const Section& section : sections_of(text)) {
     std::string& reason = reasons[section.id];
     for (const std::string& line : section.lines)
-      if (!line.empty()) reason += (reason.empty() ? "" : " ") + line;
+      if (!line.empty() && line[0] != '#') reason += (reason.empty() ? "" : " ") + line;
     if (reason.empty()) throw std::runtime_error(fmt::format("no reason for {}", section.id));
   }
   return reasons;

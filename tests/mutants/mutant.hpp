@@ -33,7 +33,8 @@ std::vector<Mutant> read_mutants(std::string_view list, const SourceTexts& sourc
 /// All lists (*.mutants) of a directory, in the order of their names. Ids differ.
 std::vector<Mutant> read_mutant_lists(const std::string& directory, const SourceTexts& sources);
 
-/// Why mutants survive, by id, in the same form: a heading of the id, then lines of text.
+/// Why mutants survive, by id: a heading of the id, then lines of text. Lines that start with a '#'
+/// and no heading are comments.
 std::map<std::string, std::string> read_reasons(std::string_view text);
 
 std::string read_text(const std::string& path);
