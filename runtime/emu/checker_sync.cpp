@@ -370,7 +370,7 @@ void Checker::tensor_map_event(const Event& event) {
     // All lanes execute it: it comes before what any of them does next.
     const int first = first_lane(event.thread);
     Knowledge all;
-    publish(event.thread, all);
+    publish(event.thread, 1, all);
     ChangedMap map = {first, {}, {}};
     for (int lane = 0; lane < 32; ++lane) {
       acquire(first + lane, all);

@@ -120,9 +120,9 @@ struct Access {
   bool write = false;
   bool atomic = false;
   ptx::Scope scope = ptx::Scope::sys;  // of an atomic one
-  bool tensor_map = false;  // it is the tensor map of a copy that is read
-  int thread = -1;          // index in the run, of the one that does it or asked for it
-  int cta = -1;             // number in the run, of the CTA whose shared memory it is; -1: global
+  bool tensor_map = false;             // it is the tensor map of a copy that is read
+  int thread = -1;                     // index in the run, of the one that does it or asked for it
+  int cta = -1;  // number in the run, of the CTA whose shared memory it is; -1: global
   std::span<const AddressRange> ranges = {};  // in the CTA's shared memory, or of global memory
   int barrier_cta = -1;                       // of a load: the mbarrier on which it is counted
   std::uint32_t barrier = 0;                  // its offset

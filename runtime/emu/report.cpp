@@ -79,7 +79,8 @@ void Engine::report_deadlock(const std::string& why) const {
 std::string Engine::fault_text(const void* address, int signal) const {
   if (signal == SIGFPE) return "divides an integer by zero";
   if (signal == kTrapSignal)
-    return "loads or stores at an address that is not a multiple of what its type is aligned to, or "
+    return "loads or stores at an address that is not a multiple of what its type is aligned to, "
+           "or "
            "an element that its array does not have";
   if (stacks_.in_guard(current_->index, address)) return "overflows its stack";
   for (int i = 0; i < cta_count_; ++i) {
