@@ -310,7 +310,7 @@ struct S { alignas(128) u8 to[3][512]; Barrier full; };)",
                               R"(
     S& s = shared<S>();
     const int lane = thread_idx();
-    for (int i = lane; i < 3 * 512; i += 32) s.to[0][i] = 0xEE;
+    for (int i = lane; i < 3 * 512; i += 32) s.to[i / 512][i % 512] = 0xEE;
     if (lane == 0) mbarrier_init(&s.full, 32);
     cta_sync();
     cp_async<4>(s.to[0] + lane * 16, p.in + lane * 16, lane % 5);
@@ -322,7 +322,7 @@ struct S { alignas(128) u8 to[3][512]; Barrier full; };)",
     cp_async_wait_group<1>();
     mbarrier_wait(&s.full, 0);
     cta_sync();
-    for (int i = lane; i < 3 * 512; i += 32) p.out[i] = s.to[0][i];
+    for (int i = lane; i < 3 * 512; i += 32) p.out[i] = s.to[i / 512][i % 512];
     cp_async_wait_all();)");
   probe.shape = {.threads = 32, .cluster = 1, .smem_bytes = 2048};
   probe.input = ramp(512);
