@@ -7,8 +7,8 @@
 
 #if defined(__CUDACC__)
 #include "device/ptx/cuda/bulk.cuh"
-#include "device/ptx/cuda/cp_async.cuh"
 #include "device/ptx/cuda/cluster.cuh"
+#include "device/ptx/cuda/cp_async.cuh"
 #include "device/ptx/cuda/flag.cuh"
 #include "device/ptx/cuda/math.cuh"
 #include "device/ptx/cuda/mbarrier.cuh"
@@ -20,8 +20,8 @@
 #include "device/ptx/cuda/wgmma.cuh"
 #else
 #include "device/ptx/emu/bulk.hpp"
-#include "device/ptx/emu/cp_async.hpp"
 #include "device/ptx/emu/cluster.hpp"
+#include "device/ptx/emu/cp_async.hpp"
 #include "device/ptx/emu/flag.hpp"
 #include "device/ptx/emu/math.hpp"
 #include "device/ptx/emu/mbarrier.hpp"
