@@ -134,6 +134,8 @@ struct K {
     float v[4];
     load_global_x4(p.f, v);
     fence_proxy_async();
+    fence_proxy_async_global();
+    fence_proxy_async_all();
     p.d[t] = cluster(s) + shared_address(s.rows) + read_clock() + read_global_timer();
     warp_sync();
     named_barrier_arrive(1, 128);
