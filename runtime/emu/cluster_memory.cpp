@@ -20,8 +20,7 @@ constexpr std::uint64_t kFirstId = std::uint64_t{1} << 31;
 std::byte* ClusterMemory::Place::data() const { return cta->shared.data() + offset; }
 
 void ClusterMemory::reset() {
-  operations_.clear();
-  free_slots_.clear();
+  operations_.reset();
   next_id_ = kFirstId;
 }
 
@@ -113,13 +112,6 @@ void ClusterMemory::start(Operation operation, ClusterAddress barrier, const cha
   counted.cta->mbarriers.check(counted.offset, instruction);
   operation.barrier = counted.offset;
   operation.id = next_id_++;
-  if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<u32>(operations_.size()));
-    operations_.emplace_back();
-  }
-  const u32 slot = free_slots_.back();
-  free_slots_.pop_back();
-  operations_[slot] = operation;
   ++operation.to.cta->loads_under_way;
   engine_.emit({.kind = EventKind::async_store_issue,
                 .thread = engine_.current()->index,
@@ -137,12 +129,12 @@ void ClusterMemory::start(Operation operation, ClusterAddress barrier, const cha
                    .barrier = operation.barrier,
                    .barrier_phase = operation.to.cta->mbarriers.phase(operation.barrier)},
                   operation.to.offset, operation.bytes);
-  engine_.start_operation(Unit::cluster_memory, slot, *operation.to.cta);
+  engine_.start_operation(Unit::cluster_memory, operations_.put(operation), *operation.to.cta);
 }
 
 void ClusterMemory::advance(u32 slot) {
   Operation operation = operations_[slot];
-  free_slots_.push_back(slot);
+  operations_.release(slot);
   if (operation.adds) {
     u32 sum, value;
     std::memcpy(&sum, operation.to.data(), sizeof sum);

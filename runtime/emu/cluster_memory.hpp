@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "device/ptx/emu/abi.hpp"
+#include "runtime/emu/slots.hpp"
 
 namespace kiln::emu {
 
@@ -58,8 +59,7 @@ class ClusterMemory {
   void start(Operation operation, ClusterAddress barrier, const char* instruction);
 
   Engine& engine_;
-  std::vector<Operation> operations_;
-  std::vector<u32> free_slots_;
+  Slots<Operation> operations_;
   std::uint64_t next_id_ = 0;
 };
 

@@ -52,9 +52,7 @@ void BulkGroups::commit() {
 }
 
 void CopyEngine::reset() {
-  free_slots_.clear();
-  for (std::size_t slot = copies_.size(); slot-- > 0;)
-    free_slots_.push_back(static_cast<u32>(slot));
+  copies_.reset();
   next_id_ = 1;
 }
 
@@ -69,14 +67,8 @@ void CopyEngine::check_mask(u32 cta_mask, const char* instruction) const {
 }
 
 void CopyEngine::start(Copy&& copy) {
-  if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<u32>(copies_.size()));
-    copies_.emplace_back();
-  }
-  const u32 slot = free_slots_.back();
-  free_slots_.pop_back();
-  copies_[slot] = std::move(copy);
-  engine_.start_operation(Unit::copy_engine, slot, *copies_[slot].cta);
+  Cta& cta = *copy.cta;
+  engine_.start_operation(Unit::copy_engine, copies_.put(std::move(copy)), cta);
 }
 
 /// Who watches is told of all that the copy may touch from now on, for an asynchronous operation
@@ -227,7 +219,7 @@ void CopyEngine::advance(u32 slot) {
   switch (copy.step) {
     case Copy::Step::land:
       land(copy);
-      free_slots_.push_back(slot);
+      copies_.release(slot);
       break;
     case Copy::Step::read:
       read(copy);
@@ -235,7 +227,7 @@ void CopyEngine::advance(u32 slot) {
       break;
     case Copy::Step::write:
       write(copy);
-      free_slots_.push_back(slot);
+      copies_.release(slot);
       break;
   }
 }

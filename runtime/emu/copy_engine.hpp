@@ -20,6 +20,7 @@
 
 #include "device/ptx/emu/abi.hpp"
 #include "runtime/emu/event.hpp"
+#include "runtime/emu/slots.hpp"
 #include "runtime/emu/tensor_map.hpp"
 
 namespace kiln::emu {
@@ -167,8 +168,7 @@ class CopyEngine {
   void write(Copy& copy);
 
   Engine& engine_;
-  std::vector<Copy> copies_;
-  std::vector<u32> free_slots_;
+  Slots<Copy> copies_;
   std::uint64_t next_id_ = 1;
 };
 

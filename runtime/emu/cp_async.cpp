@@ -37,21 +37,8 @@ bool CpAsyncGroups::landed_but(int pending) {
 
 int CpAsyncGroups::under_way() const { return std::accumulate(copies.begin(), copies.end(), 0); }
 
-void CpAsync::reset() {
-  free_slots_.clear();
-  for (std::size_t slot = operations_.size(); slot-- > 0;)
-    free_slots_.push_back(static_cast<u32>(slot));
-}
-
 void CpAsync::start(const Operation& operation) {
-  if (free_slots_.empty()) {
-    free_slots_.push_back(static_cast<u32>(operations_.size()));
-    operations_.push_back(operation);
-  }
-  const u32 slot = free_slots_.back();
-  free_slots_.pop_back();
-  operations_[slot] = operation;
-  engine_.start_operation(Unit::cp_async, slot, *operation.thread->cta);
+  engine_.start_operation(Unit::cp_async, operations_.put(operation), *operation.thread->cta);
 }
 
 void CpAsync::copy(void* destination, const void* source, int bytes, int source_bytes) {
@@ -154,7 +141,7 @@ void CpAsync::start_arrival(Thread& thread, const CpAsyncGroups::Arrival& arriva
 
 void CpAsync::advance(u32 slot) {
   const Operation operation = operations_[slot];
-  free_slots_.push_back(slot);
+  operations_.release(slot);
   if (operation.kind == Kind::copy)
     land(operation);
   else

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "device/types.hpp"
+#include "runtime/emu/slots.hpp"
 
 namespace kiln::emu {
 
@@ -40,7 +41,7 @@ struct CpAsyncGroups {
 class CpAsync {
  public:
   explicit CpAsync(Engine& engine) : engine_(engine) {}
-  void reset();
+  void reset() { operations_.reset(); }
 
   void copy(void* destination, const void* source, int bytes, int source_bytes);
   void commit();
@@ -69,8 +70,7 @@ class CpAsync {
   void start_arrival(Thread& thread, const CpAsyncGroups::Arrival& arrival);
 
   Engine& engine_;
-  std::vector<Operation> operations_;
-  std::vector<u32> free_slots_;
+  Slots<Operation> operations_;
 };
 
 }  // namespace kiln::emu
