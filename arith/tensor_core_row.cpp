@@ -21,6 +21,7 @@
 #include <cstring>
 
 #include "arith/codecs.hpp"
+#include "arith/lanes.hpp"
 #include "arith/special_values.hpp"
 #include "arith/tensor_core.hpp"
 
@@ -66,20 +67,6 @@ constexpr Decoded decode_table(Fp8 type) {
   return table;
 }
 constexpr Decoded kDecoded[] = {decode_table(Fp8::e4m3), decode_table(Fp8::e5m2)};
-
-template <int kLanes>
-struct Lanes {
-  // g++ drops the attribute of an alias declaration that depends on a template parameter.
-  typedef float Float __attribute__((vector_size(kLanes * 4)));
-  typedef int Int __attribute__((vector_size(kLanes * 4)));
-  typedef unsigned UInt __attribute__((vector_size(kLanes * 4)));
-  typedef u8 Byte __attribute__((vector_size(kLanes * 4)));
-};
-
-template <class Vector>
-[[gnu::always_inline]] inline void load(Vector& vector, const void* from) {
-  std::memcpy(&vector, from, sizeof vector);
-}
 
 /// The largest biased exponent sum of each column, as lanes of four bytes.
 template <int kLanes>

@@ -21,6 +21,7 @@
 #include <bit>
 #include <cstring>
 
+#include "arith/lanes.hpp"
 #include "arith/special_values.hpp"
 #include "arith/tensor_core_wide.hpp"
 
@@ -50,22 +51,6 @@ short exponent_of(WideType type, float value) {
   const int least = type == WideType::fp16 ? -14 : -126;
   const int exponent = std::max(static_cast<int>(magnitude >> 23) - 127, least);
   return exponent > kLargestExponent ? kOddExponent : static_cast<short>(exponent);
-}
-
-template <int kLanes>
-struct Lanes {
-  // g++ drops the attribute of an alias declaration that depends on a template parameter.
-  typedef float Float __attribute__((vector_size(kLanes * 4)));
-  typedef int Int __attribute__((vector_size(kLanes * 4)));
-  typedef unsigned UInt __attribute__((vector_size(kLanes * 4)));
-  typedef short Short __attribute__((vector_size(kLanes * 4)));
-  typedef double Double __attribute__((vector_size(kLanes * 8)));
-  typedef i64 Long __attribute__((vector_size(kLanes * 8)));
-};
-
-template <class Vector>
-[[gnu::always_inline]] inline void load(Vector& vector, const void* from) {
-  std::memcpy(&vector, from, sizeof vector);
 }
 
 /// The largest exponent sum of each column, as lanes of two shorts, for 32 columns from `first`.
