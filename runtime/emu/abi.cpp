@@ -156,48 +156,6 @@ void register_dealloc(Engine& engine, int registers) {
 void grid_dependency_wait(Engine& engine) { engine.wait_for_grid_before(); }
 void grid_dependency_launch(Engine& engine) { engine.allow_next_grid(); }
 
-// ---- warp.hpp
-// --------------------------------------------------------------------------------------
-
-u32 shuffle(Engine& engine, Shuffle mode, u32 value, u32 lane, int width) {
-  constexpr Instruction kInstructions[] = {Instruction::shuffle, Instruction::shuffle_up,
-                                           Instruction::shuffle_down, Instruction::shuffle_xor};
-  u32 result = 0;
-  const ShuffleOperands operands = {mode, value, lane, width, &result};
-  engine.meet(kInstructions[static_cast<int>(mode)], &operands,
-              [&engine](Warp& warp) { execute_shuffle(engine, warp); });
-  return result;
-}
-
-u32 vote(Engine& engine, Vote mode, int predicate) {
-  constexpr Instruction kInstructions[] = {Instruction::vote_ballot, Instruction::vote_any,
-                                           Instruction::vote_all};
-  u32 result = 0;
-  const VoteOperands operands = {mode, predicate != 0, &result};
-  engine.meet(kInstructions[static_cast<int>(mode)], &operands,
-              [](Warp& warp) { execute_vote(warp); });
-  return result;
-}
-
-u32 match_any(Engine& engine, u32 value) {
-  u32 result = 0;
-  const LaneOperands operands = {value, &result};
-  engine.meet(Instruction::match_any, &operands, [](Warp& warp) { execute_match_any(warp); });
-  return result;
-}
-
-u32 redux(Engine& engine, Redux op, u32 value) {
-  constexpr Instruction kInstructions[] = {Instruction::redux_add, Instruction::redux_min,
-                                           Instruction::redux_min, Instruction::redux_max,
-                                           Instruction::redux_max, Instruction::redux_and,
-                                           Instruction::redux_or,  Instruction::redux_xor};
-  u32 result = 0;
-  const ReduxOperands operands = {op, value, &result};
-  engine.meet(kInstructions[static_cast<int>(op)], &operands,
-              [&engine](Warp& warp) { execute_redux(engine, warp); });
-  return result;
-}
-
 // ---- mbarrier.hpp
 // ----------------------------------------------------------------------------------
 
@@ -276,29 +234,6 @@ void mbarrier_wait(Engine& engine, void* barrier, u32 parity, Scope scope) {
 void misaligned(Engine& engine, const void*, int alignment, const char* what) {
   engine.fail(std::string(what) + ": the address is not aligned to " + std::to_string(alignment) +
               " bytes");
-}
-
-/// The instruction for one, two or four matrices: `one` is the first of three, in this order.
-Instruction matrix_instruction(Instruction one, int matrices) {
-  return static_cast<Instruction>(static_cast<int>(one) + matrices / 2);
-}
-
-void stmatrix(Engine& engine, void* row, const u32* words, int matrices, int transposed) {
-  const StmatrixOperands operands = {row, words};
-  const Instruction one =
-      transposed != 0 ? Instruction::stmatrix_x1_trans : Instruction::stmatrix_x1;
-  engine.meet(matrix_instruction(one, matrices), &operands, [&](Warp& warp) {
-    execute_stmatrix(engine, warp, {matrices, transposed != 0});
-  });
-}
-
-void ldmatrix(Engine& engine, const void* row, u32* words, int matrices, int transposed) {
-  const LdmatrixOperands operands = {row, words};
-  const Instruction one =
-      transposed != 0 ? Instruction::ldmatrix_x1_trans : Instruction::ldmatrix_x1;
-  engine.meet(matrix_instruction(one, matrices), &operands, [&](Warp& warp) {
-    execute_ldmatrix(engine, warp, {matrices, transposed != 0});
-  });
 }
 
 void fence_proxy_async(Engine& engine, AsyncFence what) {

@@ -150,10 +150,6 @@ class Clusters {
   std::atomic<bool> failed_{false};
 };
 
-}  // namespace
-
-namespace {
-
 Job job_of(const Kernel& kernel, int ctas, const Parameters& params, std::size_t bytes,
            const LaunchSettings& settings, int device = 0) {
   return {.kernel = kernel.function,

@@ -11,6 +11,46 @@
 namespace kiln::emu {
 namespace {
 
+struct ShuffleOperands {
+  Shuffle mode;
+  u32 value;
+  u32 lane;  // or by how many lanes
+  int width;
+  u32* result;
+};
+
+struct VoteOperands {
+  Vote mode;
+  bool predicate;
+  u32* result;
+};
+
+struct LaneOperands {
+  u32 value;
+  u32* result;
+};
+
+struct ReduxOperands {
+  Redux op;
+  u32 value;
+  u32* result;
+};
+
+struct StmatrixOperands {
+  void* row;
+  const u32* words;  // one a matrix
+};
+
+struct LdmatrixOperands {
+  const void* row;
+  u32* words;
+};
+
+struct Matrices {
+  int count;
+  bool transposed;
+};
+
 /// The lane that `lane` reads: the manual's pseudocode, with the operand c that __shfl_sync and its
 /// sisters make of a width.
 int source_of(int lane, const ShuffleOperands& operands) {
@@ -86,8 +126,6 @@ void emit_access(Engine& engine, const Warp& warp, EventKind kind, u32 offset, i
                .bytes = 16,
                .detail = static_cast<std::uint64_t>(lane)});
 }
-
-}  // namespace
 
 void execute_shuffle(Engine& engine, const Warp& warp) {
   for (int lane = 0; lane < 32; ++lane) {
@@ -165,6 +203,70 @@ void execute_ldmatrix(Engine& engine, const Warp& warp, const Matrices& matrices
     }
     emit_access(engine, warp, EventKind::shared_read, offset, lane);
   }
+}
+
+/// The instruction for one, two or four matrices: `one` is the first of three, in this order.
+Instruction matrix_instruction(Instruction one, int matrices) {
+  return static_cast<Instruction>(static_cast<int>(one) + matrices / 2);
+}
+
+}  // namespace
+
+u32 shuffle(Engine& engine, Shuffle mode, u32 value, u32 lane, int width) {
+  constexpr Instruction kInstructions[] = {Instruction::shuffle, Instruction::shuffle_up,
+                                           Instruction::shuffle_down, Instruction::shuffle_xor};
+  u32 result = 0;
+  const ShuffleOperands operands = {mode, value, lane, width, &result};
+  engine.meet(kInstructions[static_cast<int>(mode)], &operands,
+              [&engine](Warp& warp) { execute_shuffle(engine, warp); });
+  return result;
+}
+
+u32 vote(Engine& engine, Vote mode, int predicate) {
+  constexpr Instruction kInstructions[] = {Instruction::vote_ballot, Instruction::vote_any,
+                                           Instruction::vote_all};
+  u32 result = 0;
+  const VoteOperands operands = {mode, predicate != 0, &result};
+  engine.meet(kInstructions[static_cast<int>(mode)], &operands,
+              [](Warp& warp) { execute_vote(warp); });
+  return result;
+}
+
+u32 match_any(Engine& engine, u32 value) {
+  u32 result = 0;
+  const LaneOperands operands = {value, &result};
+  engine.meet(Instruction::match_any, &operands, [](Warp& warp) { execute_match_any(warp); });
+  return result;
+}
+
+u32 redux(Engine& engine, Redux op, u32 value) {
+  constexpr Instruction kInstructions[] = {Instruction::redux_add, Instruction::redux_min,
+                                           Instruction::redux_min, Instruction::redux_max,
+                                           Instruction::redux_max, Instruction::redux_and,
+                                           Instruction::redux_or,  Instruction::redux_xor};
+  u32 result = 0;
+  const ReduxOperands operands = {op, value, &result};
+  engine.meet(kInstructions[static_cast<int>(op)], &operands,
+              [&engine](Warp& warp) { execute_redux(engine, warp); });
+  return result;
+}
+
+void stmatrix(Engine& engine, void* row, const u32* words, int matrices, int transposed) {
+  const StmatrixOperands operands = {row, words};
+  const Instruction one =
+      transposed != 0 ? Instruction::stmatrix_x1_trans : Instruction::stmatrix_x1;
+  engine.meet(matrix_instruction(one, matrices), &operands, [&](Warp& warp) {
+    execute_stmatrix(engine, warp, {matrices, transposed != 0});
+  });
+}
+
+void ldmatrix(Engine& engine, const void* row, u32* words, int matrices, int transposed) {
+  const LdmatrixOperands operands = {row, words};
+  const Instruction one =
+      transposed != 0 ? Instruction::ldmatrix_x1_trans : Instruction::ldmatrix_x1;
+  engine.meet(matrix_instruction(one, matrices), &operands, [&](Warp& warp) {
+    execute_ldmatrix(engine, warp, {matrices, transposed != 0});
+  });
 }
 
 }  // namespace kiln::emu

@@ -1,6 +1,6 @@
 // What a warp's lanes do together: exchange values, vote, match, reduce, move 8x8 matrices between
-// registers and shared memory. Each function runs in the last lane to come, for all of them, and
-// leaves every lane its result.
+// registers and shared memory. Every lane calls the function; the last to come acts for all of them
+// and leaves every lane its result.
 // "PTX #x" is https://docs.nvidia.com/cuda/parallel-thread-execution/#x, the PTX ISA manual.
 #pragma once
 
@@ -9,57 +9,23 @@
 namespace kiln::emu {
 
 class Engine;
-struct Warp;
 
-struct ShuffleOperands {
-  Shuffle mode;
-  u32 value;
-  u32 lane;  // or by how many lanes
-  int width;
-  u32* result;
-};
-/// PTX #data-movement-and-conversion-instructions-shfl-sync
-void execute_shuffle(Engine& engine, const Warp& warp);
+/// PTX #data-movement-and-conversion-instructions-shfl-sync; `lane`: or by how many lanes.
+u32 shuffle(Engine& engine, Shuffle mode, u32 value, u32 lane, int width);
 
-struct VoteOperands {
-  Vote mode;
-  bool predicate;
-  u32* result;
-};
 /// PTX #parallel-synchronization-and-communication-instructions-vote-sync
-void execute_vote(const Warp& warp);
+u32 vote(Engine& engine, Vote mode, int predicate);
 
-struct LaneOperands {
-  u32 value;
-  u32* result;
-};
 /// PTX #parallel-synchronization-and-communication-instructions-match-sync
-void execute_match_any(const Warp& warp);
+u32 match_any(Engine& engine, u32 value);
 
-struct ReduxOperands {
-  Redux op;
-  u32 value;
-  u32* result;
-};
 /// PTX #parallel-synchronization-and-communication-instructions-redux-sync
-void execute_redux(Engine& engine, const Warp& warp);
+u32 redux(Engine& engine, Redux op, u32 value);
 
 /// Lane 8*i + r holds the address of row r of matrix i, and lane l in word i the elements 2*(l%4)
 /// and 2*(l%4)+1 of row l/4; transposed: of column l/4.
 /// PTX #warp-level-matrix-instructions-stmatrix, #warp-level-matrix-instructions-ldmatrix
-struct StmatrixOperands {
-  void* row;
-  const u32* words;  // one a matrix
-};
-struct LdmatrixOperands {
-  const void* row;
-  u32* words;
-};
-struct Matrices {
-  int count;
-  bool transposed;
-};
-void execute_stmatrix(Engine& engine, const Warp& warp, const Matrices& matrices);
-void execute_ldmatrix(Engine& engine, const Warp& warp, const Matrices& matrices);
+void stmatrix(Engine& engine, void* row, const u32* words, int matrices, int transposed);
+void ldmatrix(Engine& engine, const void* row, u32* words, int matrices, int transposed);
 
 }  // namespace kiln::emu
