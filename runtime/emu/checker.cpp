@@ -2,7 +2,6 @@
 #include "runtime/emu/checker.hpp"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "kiln/error.hpp"
 #include "runtime/emu/source_lines.hpp"
@@ -10,8 +9,7 @@
 namespace kiln::emu {
 
 void Checker::on_start(const RunLayout& layout) {
-  if (!layout_.threads.empty())
-    past_runs_.push_back("CTA " + std::to_string(layout_.threads.front().cta_index));
+  if (!layout_.threads.empty()) past_runs_.push_back(layout_.threads.front().cta_index);
   ++run_;
   layout_ = layout;
   seen_memo_.clear();
@@ -116,31 +114,21 @@ bool Checker::ordered(const Record& record, const Actor& actor, bool& fence_miss
   if (record.run != run_) return false;  // clusters of a launch are ordered by nothing
   const Agent& agent = agents_[record.agent];
   const bool by_unit = record.async() && record.writes();
-  const Clock& async = actor.global ? actor.knows->async_global : actor.knows->async;
   const Clock& clock =
       !record.writes() || (by_unit && actor.writes) ? actor.knows->order : actor.knows->seen;
-  switch (agent.kind) {
-    case Agent::Kind::thread: {
-      const bool own = agent.owner == actor.thread;
-      if (!own && clock.of(record.agent) < record.tick) return false;
-      if (!record.writes() || !actor.async) return true;
-      fence_missing = async.of(record.agent) < record.tick;
-      return !fence_missing;
-    }
-    case Agent::Kind::warpgroup: {
-      const u32 first = static_cast<u32>(threads_.size()) + static_cast<u32>(agent.owner) * 4;
-      for (u32 warp = 0; warp < 4; ++warp)
-        if (clock.of(first + warp) < record.tick) return false;
-      return true;
-    }
-    case Agent::Kind::cp_async:
-      if (clock.of(record.agent) < record.tick) return false;
-      if (!record.writes() || !actor.async) return true;
-      fence_missing = async.of(record.agent) < record.tick;
-      return !fence_missing;
-    default:
-      return clock.of(record.agent) >= record.tick;
+  if (agent.kind == Agent::Kind::warpgroup) {
+    const u32 first = static_cast<u32>(threads_.size()) + static_cast<u32>(agent.owner) * 4;
+    for (u32 warp = 0; warp < 4; ++warp)
+      if (clock.of(first + warp) < record.tick) return false;
+    return true;
   }
+  const bool own = agent.kind == Agent::Kind::thread && agent.owner == actor.thread;
+  if (!own && clock.of(record.agent) < record.tick) return false;
+  // What a unit is to see of ordinary writes must have passed a fence.
+  if (!actor.async || !record.writes() || record.async()) return true;
+  const Clock& async = actor.global ? actor.knows->async_global : actor.knows->async;
+  fence_missing = async.of(record.agent) < record.tick;
+  return !fence_missing;
 }
 
 /// Are two atomic accesses atomic for each other? Each scope must include the other's thread.
@@ -150,8 +138,7 @@ bool Checker::strong(const Record& record, const Access& access) const {
   const Agent& agent = agents_[record.agent];
   if (agent.kind != Agent::Kind::thread && agent.kind != Agent::Kind::bulk_writes)
     return true;  // in shared memory: of a cluster's scope, and nobody else gets there
-  return includes(record.scope, agent.owner, access.thread) &&
-         includes(access.scope, access.thread, agent.owner);
+  return morally_strong(agent.owner, record.scope, access.thread, access.scope);
 }
 
 void Checker::check_granule(Granule& granule, u16 mask, u64 address, const Actor& actor,

@@ -148,26 +148,18 @@ class Checker final : public Observer {
                      const Access& access, u8 kind, u32 site);
   void check_device(const Access& access) const;
   void check_initialised(const Granule& granule, u16 mask, u64 address, const Access& access);
-  void check_mbarrier(const Event& event, bool asynchronous);
+  void check_mbarrier(const Event& event, u32 offset, bool asynchronous);
   Knowledge knowledge_of_warp(int thread);
 
-  // checker_sync.cpp: what orders
+  // checker_sync.cpp: barriers, units and grids
   void join(Knowledge& to, const Knowledge& from);
   void publish(int first, int count, Knowledge& to);
+  void publish_order(int thread, Clock& to);
   void acquire(int thread, const Knowledge& from);
   void acquire_order(int thread, const Clock& from);
   void synchronise_warp(int thread);
   void mbarrier_event(const Event& event);
   void arrive(const Event& event, MbarrierState& barrier);
-  void flag_event(const Event& event);
-  void fence_event(const Event& event);
-  void proxy_fence(const Event& event);
-  void tensor_map_event(const Event& event);
-  void check_tensor_map(const Access& access);
-  bool knows(int thread, const ChangedMap& map) const;
-  bool includes(ptx::Scope scope, int thread, int other) const;
-  static void add(std::vector<Release>& to, const Release& release);
-  void acquire(int thread, const Release& release, ptx::Scope scope);
   void barrier_event(const Event& event);
   void tensor_core_event(const Event& event);
   void bulk_event(const Event& event);
@@ -180,6 +172,18 @@ class Checker final : public Observer {
   int grid_of(const Agent& agent) const;
   int first_lane(int thread) const { return thread - threads_[index(thread)].place.lane; }
   MbarrierState* find(int cta, u32 offset);
+
+  // checker_flags.cpp: flags, fences, tensor maps
+  void flag_event(const Event& event);
+  void fence_event(const Event& event);
+  void proxy_fence(const Event& event);
+  void tensor_map_event(const Event& event);
+  void check_tensor_map(const Access& access);
+  bool knows(int thread, const ChangedMap& map) const;
+  bool includes(ptx::Scope scope, int thread, int other) const;
+  bool morally_strong(int a, ptx::Scope scope_of_a, int b, ptx::Scope scope_of_b) const;
+  void add(std::vector<Release>& to, const Release& release);
+  void acquire(int thread, const Release& release, ptx::Scope scope);
 
   // race_report.cpp
   u32 site(const void* code);
@@ -212,8 +216,8 @@ class Checker final : public Observer {
   std::vector<const void*> sites_;
   std::unordered_map<const void*, u32> site_numbers_;
   std::pair<const void*, u32> last_sites_[64] = {};
-  Knowledge warp_knows_;  // of the actor, where it is a warp
-  std::vector<std::string> past_runs_;
+  Knowledge warp_knows_;        // of the actor, where it is a warp
+  std::vector<int> past_runs_;  // the first CTA of each, in its grid
   ClockMemo seen_memo_, async_memo_, async_global_memo_, order_memo_;
 };
 

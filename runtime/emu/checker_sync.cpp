@@ -1,7 +1,6 @@
-// Synchronisation: what becomes known to whom.
+// Synchronisation: what becomes known to whom by barriers, by units and by the ends of grids.
 #include <algorithm>
 
-#include "device/ptx/emu/abi.hpp"
 #include "kiln/error.hpp"
 #include "runtime/emu/checker.hpp"
 #include "runtime/emu/source_lines.hpp"
@@ -37,6 +36,12 @@ void Checker::publish(int first, int count, Knowledge& to) {
   const bool one = to.order.same(to.seen);
   to.seen = to.seen.with(static_cast<u32>(first), ticks, static_cast<u32>(count));
   to.order = one ? to.seen : to.order.with(static_cast<u32>(first), ticks, static_cast<u32>(count));
+}
+
+/// The same of what orders execution, and no memory.
+void Checker::publish_order(int thread, Clock& to) {
+  ThreadState& state = threads_[index(thread)];
+  to = Clock::join(to, state.knows.order.with(static_cast<u32>(thread), state.tick++));
 }
 
 void Checker::acquire(int thread, const Knowledge& from) {
@@ -88,8 +93,8 @@ int Checker::grid_of(const Agent& agent) const {
 }
 
 /// Whoever uses an mbarrier must know that it was initialised.
-void Checker::check_mbarrier(const Event& event, bool asynchronous) {
-  const MbarrierState* barrier = find(event.cta, event.offset);
+void Checker::check_mbarrier(const Event& event, u32 offset, bool asynchronous) {
+  const MbarrierState* barrier = find(event.cta, offset);
   if (barrier == nullptr || event.thread < 0) return;
   const Knowledge& knows = threads_[index(event.thread)].knows;
   const u32 by = static_cast<u32>(barrier->thread);
@@ -99,7 +104,7 @@ void Checker::check_mbarrier(const Event& event, bool asynchronous) {
   if (fenced || (visible && !asynchronous)) return;
   throw Error(ErrorCode::race,
               "emulator: race: " + thread_text(event.thread) + " uses the mbarrier at smem+" +
-                  std::to_string(event.offset) + ", and nothing says that its initialisation by " +
+                  std::to_string(offset) + ", and nothing says that its initialisation by " +
                   thread_text(barrier->thread) + " comes before" +
                   (asynchronous ? " for the copy engine: fence_mbarrier_init by the thread that "
                                   "initialised it, then a barrier"
@@ -112,25 +117,17 @@ void Checker::arrive(const Event& event, MbarrierState& barrier) {
   if (const auto copies = cp_async_arrivals_.find(event.operation);
       event.operation != 0 && copies != cp_async_arrivals_.end()) {
     // It speaks for the copies, not for what the thread has done besides.
-    const u32 unit = agent(Agent::Kind::cp_async, event.thread);
-    Knowledge& near = barrier.arriving.near;
-    learn(near, unit, copies->second);
+    learn(barrier.arriving.near, agent(Agent::Kind::cp_async, event.thread), copies->second);
     return;
   }
-  check_mbarrier(event, false);
-  ThreadState& thread = threads_[index(event.thread)];
-  if (thread.place.cta == event.cta) {
+  check_mbarrier(event, event.offset, false);
+  if (threads_[index(event.thread)].place.cta == event.cta) {
     publish(event.thread, 1, barrier.arriving.near);
     return;
   }
   // A release at CTA scope says nothing to another CTA but that it has been executed.
-  const u32 self = static_cast<u32>(event.thread);
-  barrier.arriving.executed =
-      Clock::join(barrier.arriving.executed, thread.knows.order.with(self, thread.tick));
-  if (event.scope != ptx::Scope::cta)
-    publish(event.thread, 1, barrier.arriving.far);
-  else
-    ++thread.tick;
+  publish_order(event.thread, barrier.arriving.executed);
+  if (event.scope != ptx::Scope::cta) publish(event.thread, 1, barrier.arriving.far);
 }
 
 void Checker::mbarrier_event(const Event& event) {
@@ -148,7 +145,7 @@ void Checker::mbarrier_event(const Event& event) {
       mbarriers_.erase(key_of(event.cta, event.offset));
       break;
     case EventKind::mbarrier_expect:
-      check_mbarrier(event, false);
+      check_mbarrier(event, event.offset, false);
       break;
     case EventKind::mbarrier_arrive:
       arrive(event, *barrier);
@@ -162,7 +159,7 @@ void Checker::mbarrier_event(const Event& event) {
       break;
     }
     case EventKind::mbarrier_observe:
-      check_mbarrier(event, false);
+      check_mbarrier(event, event.offset, false);
       // A wait for the phase before the first returns at once and has seen nothing.
       acquire(event.thread, barrier->completed.near);
       if (event.scope != ptx::Scope::cta) acquire(event.thread, barrier->completed.far);
@@ -182,19 +179,14 @@ void Checker::barrier_event(const Event& event) {
   BarrierState& barrier = barriers_[cluster ? key_of(thread.place.cluster, kClusterBarrier)
                                             : key_of(event.cta, event.offset)];
   switch (event.kind) {
-    case EventKind::named_barrier_arrive: {
+    case EventKind::named_barrier_arrive:
       publish(first_lane(event.thread), 32, barrier.arriving);
       break;
-    }
     case EventKind::cluster_barrier_arrive:
-      if (event.order != ptx::Order::relaxed) {
+      if (event.order != ptx::Order::relaxed)
         publish(event.thread, 1, barrier.arriving);
-      } else {  // it orders execution, and no memory
-        ThreadState& state = threads_[index(event.thread)];
-        barrier.arriving.order =
-            Clock::join(barrier.arriving.order,
-                        state.knows.order.with(static_cast<u32>(event.thread), state.tick++));
-      }
+      else
+        publish_order(event.thread, barrier.arriving.order);
       break;
     case EventKind::named_barrier_leave:
     case EventKind::cluster_barrier_leave:
@@ -235,9 +227,9 @@ void Checker::bulk_event(const Event& event) {
   }
   if (event.detail >= thread.bulk_groups) return;
   const u32 done = thread.bulk_groups - static_cast<u32>(event.detail);
-  learn(threads_[index(event.thread)].knows, agent(Agent::Kind::bulk_reads, event.thread), done);
+  learn(thread.knows, agent(Agent::Kind::bulk_reads, event.thread), done);
   if (event.kind == EventKind::store_wait_written)
-    learn(threads_[index(event.thread)].knows, agent(Agent::Kind::bulk_writes, event.thread), done);
+    learn(thread.knows, agent(Agent::Kind::bulk_writes, event.thread), done);
 }
 
 void Checker::cp_async_event(const Event& event) {
@@ -247,165 +239,11 @@ void Checker::cp_async_event(const Event& event) {
   } else if (event.kind == EventKind::cp_async_arrive) {
     cp_async_arrivals_[event.operation] = thread.cp_asyncs;
   } else if (event.detail == ~u64{0}) {
-    learn(threads_[index(event.thread)].knows, agent(Agent::Kind::cp_async, event.thread),
-          thread.cp_asyncs);
+    learn(thread.knows, agent(Agent::Kind::cp_async, event.thread), thread.cp_asyncs);
   } else if (event.detail < thread.cp_async_ends.size()) {
-    learn(threads_[index(event.thread)].knows, agent(Agent::Kind::cp_async, event.thread),
+    learn(thread.knows, agent(Agent::Kind::cp_async, event.thread),
           thread.cp_async_ends[thread.cp_async_ends.size() - 1 - event.detail]);
   }
-}
-
-// ---- flags in global memory
-// -------------------------------------------------------------------------
-
-/// Is `other` one of the threads that `scope` means when `thread` says it?
-bool Checker::includes(ptx::Scope scope, int thread, int other) const {
-  const ThreadPlace &a = threads_[index(thread)].place, &b = threads_[index(other)].place;
-  switch (scope) {
-    case ptx::Scope::cta:
-      return a.cta == b.cta;
-    case ptx::Scope::cluster:
-      return a.cluster == b.cluster;
-    case ptx::Scope::gpu:
-      return a.device == b.device;
-    case ptx::Scope::sys:
-      return true;
-  }
-  return false;
-}
-
-/// PTX #memory-consistency-model-morally-strong-operations: each scope must include the other.
-void Checker::acquire(int thread, const Release& release, ptx::Scope scope) {
-  if (includes(scope, thread, release.thread) && includes(release.scope, release.thread, thread))
-    acquire(thread, release.knowledge);
-}
-
-/// What a thread releases later has all that it released before: of each scope one is enough.
-void Checker::add(std::vector<Release>& to, const Release& release) {
-  for (Release& old : to) {
-    if (old.thread != release.thread || old.scope != release.scope) continue;
-    old.knowledge.seen = Clock::join(old.knowledge.seen, release.knowledge.seen);
-    old.knowledge.async = Clock::join(old.knowledge.async, release.knowledge.async);
-    old.knowledge.async_global =
-        Clock::join(old.knowledge.async_global, release.knowledge.async_global);
-    old.knowledge.order = Clock::join(old.knowledge.order, release.knowledge.order);
-    return;
-  }
-  to.push_back(release);
-}
-
-void Checker::flag_event(const Event& event) {
-  using ptx::Order;
-  ThreadState& thread = threads_[index(event.thread)];
-  Flag& flag = flags_[event.detail];
-  const bool strong = event.order == Order::acq_rel || event.order == Order::sc;
-  // PTX #memory-consistency-model-observation-order: what is read has been written for this reader
-  // only if the two accesses are morally strong.
-  const bool observes = flag.writer < 0 || (includes(flag.scope, flag.writer, event.thread) &&
-                                            includes(event.scope, event.thread, flag.writer));
-  if (event.kind != EventKind::global_store) {
-    if (strong || event.order == Order::acquire) {
-      if (observes)
-        for (const Release& release : flag.releases) acquire(event.thread, release, event.scope);
-      thread.last_wait = {event.kind, -1, 0, event.detail, event.site};
-    }
-    // What a relaxed load has seen, the thread's next fence acquires.
-    if (observes)
-      for (const Release& release : flag.releases) add(thread.seen, release);
-  }
-  if (event.kind == EventKind::global_load) return;
-  // A store starts anew, but for releases of its own thread; a read-modify-write goes on with what
-  // the flag said before. PTX #memory-consistency-model-release-acquire-patterns
-  if (event.kind == EventKind::global_store || !observes)
-    std::erase_if(flag.releases, [&](const Release& old) { return old.thread != event.thread; });
-  flag.writer = event.thread;
-  flag.scope = event.scope;
-  if (strong || event.order == Order::release) {
-    Release release = {event.thread, event.scope, {}};
-    publish(event.thread, 1, release.knowledge);
-    add(flag.releases, release);
-  }
-  for (const Release& release : thread.fenced) add(flag.releases, release);
-}
-
-/// A fence makes the thread's relaxed stores after it releases, and the relaxed loads before it
-/// acquires.
-void Checker::fence_event(const Event& event) {
-  ThreadState& thread = threads_[index(event.thread)];
-  for (const Release& release : thread.seen) acquire(event.thread, release, event.scope);
-  thread.seen.clear();
-  Release release = {event.thread, event.scope, {}};
-  publish(event.thread, 1, release.knowledge);
-  std::erase_if(thread.fenced, [&](const Release& old) { return old.scope <= event.scope; });
-  thread.fenced.push_back(std::move(release));
-}
-
-/// PTX #parallel-synchronization-and-communication-instructions-membar: fence.proxy.async of shared
-/// memory, of global memory or of both; fence.mbarrier_init.
-void Checker::proxy_fence(const Event& event) {
-  ThreadState& thread = threads_[index(event.thread)];
-  const bool proxies = event.kind == EventKind::fence_proxy_async;
-  const bool shared = !proxies || event.detail != static_cast<u64>(AsyncFence::global);
-  const bool global = proxies && event.detail != static_cast<u64>(AsyncFence::shared_cta);
-  for (auto& [key, barrier] : mbarriers_)
-    if (shared && barrier.thread == event.thread && barrier.fenced == 0)
-      barrier.fenced = thread.tick;
-  const u32 self = static_cast<u32>(event.thread);
-  Knowledge& knows = thread.knows;
-  if (proxies && shared)
-    knows.async = async_memo_.join(knows.async, knows.seen).with(self, thread.tick);
-  if (global)
-    knows.async_global =
-        async_global_memo_.join(knows.async_global, knows.seen).with(self, thread.tick);
-  ++thread.tick;
-}
-
-// ---- tensor maps that kernels change
-// ----------------------------------------------------------------
-
-/// PTX #parallel-synchronization-and-communication-instructions-tensormap-cp-fenceproxy
-void Checker::tensor_map_event(const Event& event) {
-  ThreadState& thread = threads_[index(event.thread)];
-  if (event.kind == EventKind::tensormap_release) {
-    // All lanes execute it: it comes before what any of them does next.
-    const int first = first_lane(event.thread);
-    Knowledge all;
-    publish(event.thread, 1, all);
-    ChangedMap map = {first, {}, {}};
-    for (int lane = 0; lane < 32; ++lane) {
-      acquire(first + lane, all);
-      map.ticks[index(lane)] = threads_[index(first + lane)].tick;
-    }
-    changed_maps_[event.detail] = std::move(map);
-    return;
-  }
-  const auto changed = changed_maps_.find(event.detail);
-  if (changed == changed_maps_.end()) return;
-  ChangedMap& map = changed->second;
-  if (knows(event.thread, map)) map.acquired.emplace_back(event.thread, thread.tick);
-  ++thread.tick;
-}
-
-bool Checker::knows(int thread, const ChangedMap& map) const {
-  if (first_lane(thread) == map.thread) return true;
-  const Clock& seen = threads_[index(thread)].knows.seen;
-  for (u32 lane = 0; lane < 32; ++lane)
-    if (seen.of(static_cast<u32>(map.thread) + lane) >= map.ticks[lane]) return true;
-  return false;
-}
-
-void Checker::check_tensor_map(const Access& access) {
-  const auto changed = changed_maps_.find(access.ranges.front().address);
-  if (changed == changed_maps_.end()) return;
-  const Knowledge& knows = threads_[index(access.thread)].knows;
-  for (const auto& [thread, tick] : changed->second.acquired)
-    if (thread == access.thread || knows.seen.of(static_cast<u32>(thread)) >= tick) return;
-  throw Error(ErrorCode::race,
-              "emulator: race: " + thread_text(access.thread) +
-                  " starts a copy by a tensor map that " + thread_text(changed->second.thread) +
-                  " has changed, with nothing to make the change visible: wanted "
-                  "fence_proxy_tensormap_acquire after an acquire of the change\n  at " +
-                  source_line(access.site));
 }
 
 // ---- grids
@@ -414,6 +252,10 @@ void Checker::check_tensor_map(const Access& access) {
 void Checker::grid_event(const Event& event) {
   if (event.kind == EventKind::grid_complete) {
     // The end of a grid makes everything that it has done visible to everybody who knows of it.
+    const auto is_next = [&](const GridPlace& g) {
+      return g.before == static_cast<int>(event.detail);
+    };
+    if (std::none_of(layout_.grids.begin(), layout_.grids.end(), is_next)) return;  // nobody asks
     Knowledge& all = grids_[event.detail];
     const int grid = static_cast<int>(event.detail);
     for (std::size_t i = 0; i < threads_.size(); ++i) {
@@ -477,12 +319,7 @@ void Checker::on(const Event& event) {
       break;
     case EventKind::load_issue:
     case EventKind::reduce_issue:
-      check_mbarrier({.kind = event.kind,
-                      .thread = event.thread,
-                      .cta = event.cta,
-                      .offset = static_cast<u32>(event.detail),
-                      .site = event.site},
-                     true);
+      check_mbarrier(event, static_cast<u32>(event.detail), true);
       break;
     case EventKind::store_commit:
     case EventKind::store_wait:

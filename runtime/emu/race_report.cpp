@@ -37,7 +37,7 @@ std::string Checker::place_text(const Access& access, u64 address, u32 bytes) co
 std::string Checker::earlier_text(const Record& record) const {
   const char* verb = record.atomic() ? "updated" : record.writes() ? "written" : "read";
   if (record.run != run_)
-    return fmt::format("{} by the cluster of {}, which runs at the same time", verb,
+    return fmt::format("{} by the cluster of CTA {}, which runs at the same time", verb,
                        past_runs_[record.run - 1]);
   const Agent& agent = agents_[record.agent];
   switch (agent.kind) {
