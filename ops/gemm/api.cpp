@@ -179,13 +179,18 @@ GemmProblem check_with_config(const GemmArgs& args, const GemmConfig& config,
   return problem;
 }
 
+void launch_with_config(Backend& backend, const GemmArgs& args, const GemmConfig& config,
+                        const GemmProblem& problem, const Options& options) {
+  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+}
+
 }  // namespace
 
 void gemm_on(Backend& backend, const GemmArgs& args, const GemmConfig& config,
              const Options& options) {
   const GemmProblem problem = check_with_config(args, config, options);
   if (problem.m == 0 || problem.n == 0) return;
-  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+  launch_with_config(backend, args, config, problem, options);
 }
 
 GemmLaunch gemm_launch(Backend& backend, const GemmArgs& args, const GemmConfig& config,
@@ -197,7 +202,7 @@ GemmLaunch gemm_launch(Backend& backend, const GemmArgs& args, const GemmConfig&
 void gemm_with_config(const GemmArgs& args, const GemmConfig& config, const Options& options) {
   const GemmProblem problem = check_with_config(args, config, options);
   if (problem.m == 0 || problem.n == 0) return;
-  gemm_on(backend_of(options.device), args, config, options);
+  launch_with_config(backend_of(options.device), args, config, problem, options);
 }
 
 }  // namespace kiln
