@@ -264,9 +264,7 @@ void Engine::exit_cta(Cta& cta) {
     fail("is the last of its CTA to exit, and smem" + std::string(*offset < 0 ? "" : "+") +
          std::to_string(*offset) + ", outside the CTA's " + std::to_string(cta.shared.bytes()) +
          " bytes of shared memory, was written");
-  if (cta.allows_next_grid) return;
-  cta.allows_next_grid = true;
-  if (--cta.cluster->grid->not_allowing == 0) start_what_may();
+  allow_next_grid(cta);
 }
 
 bool Engine::is_parameter(const void* address) const {

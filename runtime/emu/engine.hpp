@@ -291,6 +291,7 @@ class Engine {
   void start(Grid& grid);
   void start_what_may();
   void settle(Grid& grid);
+  void allow_next_grid(Cta& cta);
   void run_until_exit();
   void complete_operation(std::size_t pick);
   void wake_pollers();

@@ -62,6 +62,11 @@ void Engine::wait_for_grid_before() {
 void Engine::allow_next_grid() {
   Cta& cta = *current_->cta;
   emit({.kind = EventKind::grid_dependency_launch, .thread = current_->index, .cta = cta.number});
+  allow_next_grid(cta);
+}
+
+/// As far as `cta` is concerned: it has said so, or exited.
+void Engine::allow_next_grid(Cta& cta) {
   if (cta.allows_next_grid) return;
   cta.allows_next_grid = true;
   if (--cta.cluster->grid->not_allowing == 0) start_what_may();
