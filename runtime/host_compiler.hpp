@@ -36,6 +36,7 @@ class HostCompiler {
 
   const std::string& path() const { return path_; }
   const std::string& version() const { return version_; }  // first line of --version
+  bool is_gcc() const { return version_.find("clang") == std::string::npos; }
 
  private:
   std::string path_, version_, target_, tmpdir_;

@@ -109,18 +109,32 @@ check() {
   fi
 }
 
-# run_tests PROGRAM ARGUMENTS...: adds GoogleTest's totals. A program that dies before its summary
-# counts as one failure.
+# run_tests PROGRAM ARGUMENTS...: adds GoogleTest's totals. The tests are dealt to processes, as many at
+# a time as there are cores, and several a core since some tests take long. One that ends in another
+# way than its tests explain counts as one failure.
 run_tests() {
-  local log p f
-  log=$(mktemp)
-  "$@" --gtest_brief=1 2>&1 | tee "$log" || true
-  p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
-  f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
-  rm -f "$log"
-  passed=$((passed + ${p:-0}))
-  failed=$((failed + ${f:-0}))
-  [ -n "$p" ] || failed=$((failed + 1))
+  local logs cores shards shard log p f code before=$((passed + failed))
+  logs=$(mktemp -d) cores=$(nproc)
+  shards=$((6 * cores))
+  for ((shard = 0; shard < shards; ++shard)); do
+    while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n || true; done
+    (
+      code=0
+      GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard "$@" --gtest_brief=1 >"$logs/$shard" 2>&1 || code=$?
+      grep -vE '^(Running main|\[=+\]|\[  PASSED  \]|  YOU HAVE .* DISABLED|$)' "$logs/$shard" || true
+      echo "exit $code" >>"$logs/$shard"
+    ) &
+  done
+  wait || true
+  for log in "$logs"/*; do
+    p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
+    f=$(grep -cE '^\[  FAILED  \] .* \([0-9]+ ms\)$' "$log" || true)
+    [ "$f" -gt 0 ] || [ "$(tail -1 "$log")" = "exit 0" ] || f=1
+    passed=$((passed + ${p:-0}))
+    failed=$((failed + f))
+  done
+  rm -rf "$logs"
+  echo "$((passed + failed - before)) tests ran"
 }
 
 print_totals() { printf '\n%d passed, %d failed\n' "$passed" "$failed"; }

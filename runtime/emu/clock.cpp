@@ -8,7 +8,7 @@ Clock Clock::with(u32 first, const u32* ticks, u32 count) const {
   bool known = true;
   for (u32 i = 0; i < count; ++i) known = known && of(first + i) >= ticks[i];
   if (known) return *this;
-  Node* node = new Node;
+  const Shared node(new Node);
   node->ticks.reserve(
       std::max<std::size_t>(first + count, node_ == nullptr ? 0 : node_->ticks.size()));
   if (node_ != nullptr) node->ticks = node_->ticks;
@@ -17,7 +17,7 @@ Clock Clock::with(u32 first, const u32* ticks, u32 count) const {
     u32& tick = node->ticks[first + i];
     tick = std::max(tick, ticks[i]);
   }
-  return Clock(node);
+  return holding(node);
 }
 
 Clock Clock::join(const Clock& a, const Clock& b) {
@@ -32,20 +32,20 @@ Clock Clock::join(const Clock& a, const Clock& b) {
   }
   if (y_more == 0) return a;
   if (x_more == 0) return b;
-  Node* node = new Node;
+  const Shared node(new Node);
   node->ticks = x.size() >= y.size() ? x : y;
   for (std::size_t i = 0; i < common; ++i) node->ticks[i] = std::max(x[i], y[i]);
-  return Clock(node);
+  return holding(node);
 }
 
 Clock Clock::meet(const Clock& a, const Clock& b) {
   if (a.node_ == b.node_) return a;
   if (a.node_ == nullptr || b.node_ == nullptr) return {};
   const std::vector<u32>&x = a.node_->ticks, &y = b.node_->ticks;
-  Node* node = new Node;
+  const Shared node(new Node);
   node->ticks.resize(std::min(x.size(), y.size()));
   for (std::size_t i = 0; i < node->ticks.size(); ++i) node->ticks[i] = std::min(x[i], y[i]);
-  return Clock(node);
+  return holding(node);
 }
 
 }  // namespace kiln::emu

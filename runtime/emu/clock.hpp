@@ -6,6 +6,8 @@
 #pragma once
 
 #include <array>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -16,17 +18,6 @@ namespace kiln::emu {
 
 class Clock {
  public:
-  Clock() = default;  // knows nothing
-  ~Clock() { release(node_); }
-  Clock(const Clock& other) : node_(other.node_) {
-    if (node_ != nullptr) ++node_->users;
-  }
-  Clock(Clock&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
-  Clock& operator=(Clock other) noexcept {
-    std::swap(node_, other.node_);
-    return *this;
-  }
-
   u32 of(u32 agent) const {
     return node_ != nullptr && agent < node_->ticks.size() ? node_->ticks[agent] : 0;
   }
@@ -46,16 +37,19 @@ class Clock {
   static Clock meet(const Clock& a, const Clock& b);
 
  private:
-  struct Node {
+  // A run belongs to one OS thread, hence the plain count.
+  struct Node : boost::intrusive_ref_counter<Node, boost::thread_unsafe_counter> {
     std::vector<u32> ticks;
-    u32 users = 0;  // a run belongs to one OS thread
   };
-  explicit Clock(Node* node) : node_(node) { ++node_->users; }
-  static void release(Node* node) {
-    if (node != nullptr && --node->users == 0) delete node;
+  using Shared = boost::intrusive_ptr<Node>;
+
+  static Clock holding(Shared node) {
+    Clock clock;
+    clock.node_ = std::move(node);
+    return clock;
   }
 
-  Node* node_ = nullptr;
+  Shared node_;  // null knows nothing
 };
 
 /// Joins clocks, remembering the last few results.

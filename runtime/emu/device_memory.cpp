@@ -24,8 +24,7 @@ u64 rounded(u64 bytes, u64 unit) { return (bytes + unit - 1) / unit * unit; }
 }  // namespace
 
 DeviceMemory::~DeviceMemory() {
-  for (const auto& [base, allocation] : allocations_)
-    munmap(reinterpret_cast<void*>(base), allocation.mapped);
+  for (const auto& [base, allocation] : allocations_) munmap(allocation.pages, allocation.mapped);
 }
 
 void* DeviceMemory::allocate(int device, std::size_t bytes) {
@@ -35,11 +34,13 @@ void* DeviceMemory::allocate(int device, std::size_t bytes) {
   if (pages == MAP_FAILED)
     throw Error(ErrorCode::unsupported,
                 fmt::format("emulator: this machine has no memory for {} bytes", bytes));
-  std::byte* guard = static_cast<std::byte*>(pages) + mapped - page_bytes();
+  auto* first = static_cast<std::byte*>(pages);
+  std::byte* guard = first + mapped - page_bytes();
   mprotect(guard, page_bytes(), PROT_NONE);
   std::byte* data = guard - used;
   std::memset(data, 0xFF, used);
-  allocations_[reinterpret_cast<u64>(pages)] = {device, reinterpret_cast<u64>(data), bytes, mapped};
+  allocations_[reinterpret_cast<u64>(first)] = {device, first, mapped, reinterpret_cast<u64>(data),
+                                                bytes};
   return data;
 }
 
@@ -50,7 +51,7 @@ void DeviceMemory::free(void* data) {
     throw Error(ErrorCode::internal,
                 fmt::format("emulator: free: {} is no allocation of a device", data));
   found->second.freed = true;
-  mprotect(reinterpret_cast<void*>(found->first), found->second.mapped, PROT_NONE);
+  mprotect(found->second.pages, found->second.mapped, PROT_NONE);
 }
 
 std::optional<std::string> DeviceMemory::refusal(int device, u64 address, u64 bytes) const {

@@ -35,8 +35,9 @@ class DeviceMemory {
  private:
   struct Allocation {
     int device;
+    std::byte* pages;
+    u64 mapped;  // of them, the guard among them
     u64 data, bytes;
-    u64 mapped;  // with the guard
     bool freed = false;
   };
 

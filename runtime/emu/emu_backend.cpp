@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <initializer_list>
 #include <mutex>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "runtime/backend.hpp"
 #include "runtime/emu/kernel.hpp"
 #include "runtime/emu/launch.hpp"
+#include "runtime/emu/sanitizer.hpp"
 #include "runtime/emu/tensor_map.hpp"
 #include "runtime/files.hpp"
 #include "runtime/host_compiler.hpp"
@@ -18,26 +20,37 @@
 namespace kiln {
 namespace {
 
-// Kernels throw nothing and need no C++ library; every symbol must be found when they are linked.
-// Every load and store checks its alignment, as a GPU does and an x86 does not, and every index the
-// size of its array, which nothing on a GPU does; without a runtime, by a trap (fault.hpp). And it
-// calls a hook of the kernel's own (device/ptx/emu/hooks.hpp), without a library function in its
-// place that would not; no sanitizer's library is wanted. -g1: reports name lines of the source.
-const std::vector<std::string> kFlags = {"-g1",
-                                         "-fsanitize=thread",
-                                         "-nodefaultlibs",
-                                         "-fno-builtin",
-                                         "-fno-tree-loop-distribute-patterns",
-                                         "-fsanitize=alignment,bounds",
-                                         "-fsanitize-undefined-trap-on-error",
-                                         "-fno-exceptions",
-                                         "-fno-rtti",
-                                         "-w",
-                                         "-Wl,-z,defs",
-                                         "-Wl,--as-needed",
-                                         "-lm",
-                                         "-lc",
-                                         "-lgcc"};
+/// How kernels are compiled: without exceptions or a C++ library, with every symbol found when they
+/// are linked. -g1: reports name lines of the source.
+///
+/// Every load and store checks its alignment, as a GPU does and an x86 does not, and every index
+/// the size of its array, which nothing on a GPU does; without a runtime, by a trap (fault.hpp).
+/// And it calls a hook of the kernel's own (device/ptx/emu/hooks.hpp), without a library function
+/// in its place that would not; no sanitizer's library is wanted.
+///
+/// Where Kiln itself is built under AddressSanitizer, so are the kernels, in place of the hooks: a
+/// byte that no allocation holds is found at once, and launches cannot be checked.
+std::vector<std::string> kernel_flags() {
+  std::vector<std::string> flags = {"-g1",
+                                    "-fno-builtin",
+                                    "-fno-exceptions",
+                                    "-fno-rtti",
+                                    "-w",
+                                    "-fsanitize=alignment,bounds",
+                                    "-fsanitize-undefined-trap-on-error"};
+  const auto add = [&](std::initializer_list<const char*> more) {
+    flags.insert(flags.end(), more.begin(), more.end());
+  };
+  // GCC makes calls of memcpy and memset out of loops; clang knows no such flag and needs none.
+  if (host_compiler().is_gcc()) add({"-fno-tree-loop-distribute-patterns"});
+  if (emu::kUnderAsan) {
+    add({"-fsanitize=address", "-lm"});
+  } else {
+    add({"-fsanitize=thread", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,--as-needed", "-lm", "-lc",
+         "-lgcc"});
+  }
+  return flags;
+}
 
 emu::LaunchSettings settings_of(const Emulation& emulation) {
   return {.seed = emulation.seed,
@@ -52,7 +65,7 @@ class EmuBackend : public Backend {
   const Arch& arch() const override { return arch_; }
 
   const Toolchain& toolchain() override {
-    static const Toolchain toolchain = host_toolchain(kFlags);
+    static const Toolchain toolchain = host_toolchain(kernel_flags());
     return toolchain;
   }
 
@@ -135,22 +148,28 @@ class CheckoutBackend final : public EmuBackend {
       digest.add(name);
       digest.add(text);
     }
-    flags_.push_back("-DKILN_CHECKOUT=0x" + to_hex(digest.finish()));
+    digest_ = to_hex(digest.finish());
   }
 
   const Toolchain& toolchain() override {
-    std::call_once(asked_, [this] { toolchain_ = host_toolchain(flags_); });
+    std::call_once(asked_, [this] { toolchain_ = host_toolchain(flags()); });
     return toolchain_;
   }
 
   std::vector<std::byte> compile(const std::string& source) override {
-    return host_compiler().compile(source, flags_, sources_);
+    return host_compiler().compile(source, flags(), sources_);
   }
 
  private:
+  std::vector<std::string> flags() const {
+    std::vector<std::string> flags = kernel_flags();
+    flags.push_back("-DKILN_CHECKOUT=0x" + digest_);
+    return flags;
+  }
+
   const std::vector<std::pair<std::string, std::string>> files_;
   std::vector<EmbeddedSource> sources_;
-  std::vector<std::string> flags_ = kFlags;
+  std::string digest_;
   std::once_flag asked_;
   Toolchain toolchain_;
 };
@@ -159,7 +178,7 @@ class CheckoutBackend final : public EmuBackend {
 
 std::vector<std::byte> emu::compile_kernel(const std::string& source,
                                            const std::vector<EmbeddedSource>& sources) {
-  return compile_shared_object(source, kFlags, sources);
+  return compile_shared_object(source, kernel_flags(), sources);
 }
 
 std::unique_ptr<Backend> emu_backend_from(const std::string& directory) {

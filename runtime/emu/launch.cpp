@@ -17,6 +17,7 @@
 #include "runtime/emu/checker.hpp"
 #include "runtime/emu/engine.hpp"
 #include "runtime/emu/fault.hpp"
+#include "runtime/emu/sanitizer.hpp"
 
 namespace kiln::emu {
 namespace {
@@ -174,6 +175,10 @@ int workers_for(const LaunchSettings& settings, int clusters) {
 template <class F>
 Statistics observed(LaunchSettings settings, F&& f) {
   if (!settings.check) return f(settings);
+  if constexpr (kUnderAsan)
+    throw Error(ErrorCode::unsupported,
+                "emulator: a build under AddressSanitizer has no checked launches: its kernels "
+                "report no loads and stores");
   Checker checker(settings.memory);
   settings.observer = &checker;
   return f(settings);

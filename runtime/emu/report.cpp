@@ -42,7 +42,7 @@ std::string offset_text(std::ptrdiff_t offset) {
 
 /// "CTA 3", and of which grid where several run.
 std::string Engine::cta_text(const Cta& cta) const {
-  const std::string text = "CTA " + std::to_string(cta.index);
+  std::string text = "CTA " + std::to_string(cta.index);
   if (grids_.size() == 1) return text;
   return "grid " + std::to_string(cta.cluster->grid->index) + " " + text;
 }

@@ -65,7 +65,7 @@ std::string readable(const std::string& answer) {
 std::string find_line(const void* code) {
   const auto [kernel, offset] = find_code(code);
   if (kernel == nullptr) return fmt::format("{}", code);
-  const std::string plain = fmt::format("kernel+{:#x}", offset);
+  std::string plain = fmt::format("kernel+{:#x}", offset);
   try {
     const std::string program = find_program("addr2line", settings().path);
     if (program.empty()) return plain;

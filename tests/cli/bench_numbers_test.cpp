@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <set>
 
 #include "cli/bench/peers.hpp"
@@ -14,7 +13,7 @@ namespace kiln::bench {
 namespace {
 
 std::string baselines_path() {
-  return std::filesystem::path(__FILE__).parent_path() / "../../bench/baselines/h200_peers.json";
+  return KILN_SOURCE_DIR "/bench/baselines/h200_peers.json";
 }
 
 TEST(BenchStats, Summary) {

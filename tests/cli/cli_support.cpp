@@ -132,6 +132,8 @@ class NothingIsLeft : public testing::EmptyTestEventListener {
 
 [[maybe_unused]] const bool listening = [] {
   testing::UnitTest::GetInstance()->listeners().Append(new NothingIsLeft);
+  // A shell has a background job ignore interrupts, and so the programs it starts.
+  for (const int ending : {SIGINT, SIGTERM, SIGHUP}) ::signal(ending, SIG_DFL);
   return true;
 }();
 

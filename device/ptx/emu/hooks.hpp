@@ -65,6 +65,36 @@ KILN_EMU_HOOK void __tsan_init() {}
 KILN_EMU_HOOK void __tsan_func_entry(void*) {}
 KILN_EMU_HOOK void __tsan_func_exit() {}
 
+#if defined(__clang__)
+// clang calls these to copy and clear structs, and its instrumentation leaves them to the
+// sanitizer's runtime. Compiled with -fno-builtin, the loops stay loops.
+KILN_EMU_HOOK void* memmove(void* to, const void* from, unsigned long bytes) {
+  kiln::emu::hook(from, bytes, 0);
+  kiln::emu::hook(to, bytes, 1);
+  auto* d = static_cast<unsigned char*>(to);
+  const auto* s = static_cast<const unsigned char*>(from);
+  if (d <= s) {
+    for (unsigned long i = 0; i < bytes; ++i) d[i] = s[i];
+  } else {
+    while (bytes-- > 0) d[bytes] = s[bytes];
+  }
+  return to;
+}
+KILN_EMU_HOOK void* memcpy(void* to, const void* from, unsigned long bytes) {
+  kiln::emu::hook(from, bytes, 0);
+  kiln::emu::hook(to, bytes, 1);
+  for (unsigned long i = 0; i < bytes; ++i)
+    static_cast<unsigned char*>(to)[i] = static_cast<const unsigned char*>(from)[i];
+  return to;
+}
+KILN_EMU_HOOK void* memset(void* to, int value, unsigned long bytes) {
+  kiln::emu::hook(to, bytes, 1);
+  for (unsigned long i = 0; i < bytes; ++i)
+    static_cast<unsigned char*>(to)[i] = static_cast<unsigned char>(value);
+  return to;
+}
+#endif
+
 #undef KILN_EMU_HOOKS_OF
 #undef KILN_EMU_HOOK
 

@@ -39,7 +39,9 @@ __attribute__((no_sanitize("thread"))) inline u32 bind(const Abi* table, KernelI
   *info = {kAbiVersion, static_cast<u32>(threads), static_cast<u32>(params_bytes),
            largest_register_count};
   if (table->version != kAbiVersion) return 0;
-  machine_table = *table;
+  // By bytes: a call of memcpy would be heard of, by a table that is not there yet.
+  for (unsigned long i = 0; i < sizeof(Abi); ++i)
+    reinterpret_cast<u8*>(&machine_table)[i] = reinterpret_cast<const u8*>(table)[i];
   return 1;
 }
 
