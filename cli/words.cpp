@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "ops/view_check.hpp"
+
 namespace kiln::cli {
 
 void refuse_word(const std::string& option, const std::string& wanted, const std::string& got) {

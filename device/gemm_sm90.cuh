@@ -7,43 +7,58 @@
 //   S = fma(s, P, S)
 //   after the last K block: C, rounding, store D; the copy warps are in the next tile already
 //
-// What is multiplied, where tiles lie and how results leave is a Policy's. Each math warpgroup owns
-// kWaves x 64 rows of the tile and works at its own pace: while one promotes, the tensor core has
-// the other's chain.
+// What is multiplied, where tiles lie and how results leave is a Policy's. A tile is computed by
+// one of the policy's bodies: which operand has wgmma's 64 rows, which its columns, and how many.
+// Each math warpgroup owns kWaves x 64 rows of the tile and works at its own pace: while one
+// promotes, the tensor core has the other's chain.
 #pragma once
 
 #include "device/load.cuh"
 #include "device/mma_sm90.cuh"
 #include "device/ptx.hpp"
 #include "device/ring.cuh"
-#include "device/tile.cuh"
 
 namespace kiln {
 
 inline constexpr int kCopyWarps = 4;
 
-/// Named barriers; 0 is the whole CTA's.
-enum NamedBarrier { kStagingOfWarpgroup0 = 1, kStagingOfWarpgroup1 = 2 };
+/// The named barrier of a warpgroup's staging is this and the warpgroup's number; 0 is the whole
+/// CTA's.
+inline constexpr int kStagingBarrier = 1;
 
-/// What a Policy says. Constants, four types, and three hooks:
+/// One way to compute a tile: the operand in Stage::rows times the one in Stage::columns.
+///   column_offset(tile)  what Promote::add is told
+///   finish(params, staging, sum, tile, first row in the tile, leader, barrier)
+///                        a warpgroup's part of D
+template <class B>
+concept GemmBody = requires {
+  typename B::Promote;  // load(scales of rows, of columns, row), add(sum, product, column offset)
+  B::kColumns;          // of one wgmma
+};
+
+/// What a Policy says. Constants, types, and hooks:
 ///   scale_row(params, tile, slot)  where the scales of a lane's row of a slot of 32 lie
 ///   copy(params, stage, full, tile, k_block, warp)  one of kOperandWarps copy warps brings its
-///   part
-///                                                   of the operands and arrives on `full` once
-///   finish(params, staging, sum, row, column, leader, barrier)  a warpgroup's rows of D
+///   part of the operands and arrives on `full` once
+///   with_body(tile, f)             calls f(body) with the body that computes the tile
 template <class P>
 concept GemmPolicy = requires {
-  typename P::Params;   // the kernel's argument
-  typename P::Tiles;    // a tile walker: Tiles(params), bool next(Tile&)
-  typename P::Promote;  // load(a scales, b scales, row), add(sum, product, column offset)
+  typename P::Params;      // the kernel's argument
+  typename P::Tile;        // what is known of a tile
+  typename P::TileShared;  // shared memory of the walk: init(reading warps)
+  // Walkers, made of (params, TileShared), with bool next(Tile&): of the warp that copies operands,
+  // and of all others.
+  typename P::LeadingTiles;
+  typename P::FollowingTiles;
   typename P::Staging;  // what a warpgroup's epilogue needs in shared memory
-  P::kTileM, P::kTileN, P::kMathWarpgroups, P::kWaves, P::kStages, P::kClusterSize;
-  P::kOperandWarps, P::kScaleSlots, P::kFirstBScaleSlot, P::kScaleRun, P::kScaleRuns;
+  P::kRows, P::kColumns, P::kWaves, P::kMathWarpgroups, P::kStages, P::kClusterSize;
+  P::kOperandWarps, P::kScaleSlots, P::kFirstColumnScaleSlot, P::kScaleRun, P::kScaleRuns;
 };
 
 template <GemmPolicy P>
 struct GemmSm90 {
   using Params = typename P::Params;
+  using Tile = typename P::Tile;
   static constexpr int kThreads = (P::kMathWarpgroups + 1) * 128;
 
   // The copy threads give back what the math threads take. A CTA's pool is what it was launched
@@ -56,8 +71,8 @@ struct GemmSm90 {
                 kThreads * kLaunchRegisters);
 
   struct Stage {
-    alignas(1024) u8 a[P::kTileM * 128];
-    u8 b[P::kTileN * 128];
+    alignas(1024) u8 rows[P::kRows * 128];
+    u8 columns[P::kColumns * 128];
   };
   struct alignas(16) ScaleRun {  // whatever the staging before it is: some are read in pairs
     float value[P::kScaleRun][P::kScaleSlots * 32];
@@ -68,6 +83,7 @@ struct GemmSm90 {
     ScaleRun scales[P::kScaleRuns];
     Ring<P::kStages, P::kClusterSize> stages;
     Ring<P::kScaleRuns, 1> scale_runs;
+    [[no_unique_address]] typename P::TileShared tiles;
   };
   using StageAt = Cursor<P::kStages>;
   using ScalesAt = Cursor<P::kScaleRuns>;
@@ -78,6 +94,7 @@ struct GemmSm90 {
     if (warp == 0 && ptx::elect_one()) {
       smem.stages.init(P::kOperandWarps, P::kMathWarpgroups * 4);
       smem.scale_runs.init(kCopyWarps - 1, P::kMathWarpgroups * 4);
+      smem.tiles.init(kCopyWarps - 1 + P::kMathWarpgroups * 4);
       ptx::fence_mbarrier_init();
     }
     meet();
@@ -95,6 +112,8 @@ struct GemmSm90 {
         copy_scales(params, smem, warp % 4);
       }
     }
+    // In a cluster no CTA may leave while its partner can still arrive at it. When all threads have
+    // come here, every release is made; and every copy has been waited for by a math warp.
     if constexpr (P::kClusterSize > 1) ptx::cluster_sync();
   }
 
@@ -115,18 +134,10 @@ struct GemmSm90 {
   }
 
   DEV static void copy_operands(const Params& params, Smem& smem) {
-    typename P::Tiles tiles(params);
+    typename P::LeadingTiles tiles(params, smem.tiles);
     StageAt at;
     for (Tile tile; tiles.next(tile);)
       for (int q = 0; q < params.k_blocks; ++q) copy_block(params, smem, tile, q, 0, at);
-    // In a cluster no CTA may leave while its partner can still copy into it or arrive at it: the
-    // last releases of every stage are waited for, the cluster meets after that.
-    if constexpr (P::kClusterSize > 1) {
-      for (int i = 0; i < P::kStages; ++i) {
-        smem.stages.wait_empty(at);
-        at.advance();
-      }
-    }
   }
 
   /// Slots of 32 scales are dealt evenly to the scale warps, a lane has one row of each of its
@@ -137,7 +148,7 @@ struct GemmSm90 {
     constexpr int kAtOnce = kSlots > 3 ? kSlots / 2 : kSlots;  // what 40 registers hold
     static_assert(P::kScaleSlots % kWarps == 0 && kSlots % kAtOnce == 0);
     const int lane = ptx::lane_idx();
-    typename P::Tiles tiles(params);
+    typename P::FollowingTiles tiles(params, smem.tiles);
     ScalesAt at;
     StageAt stage_at;
     for (Tile tile; tiles.next(tile);)
@@ -167,79 +178,99 @@ struct GemmSm90 {
       }
   }
 
-  DEV static void load_scales(typename P::Promote (&promote)[P::kWaves], const float* scales,
+  /// What a math thread keeps from tile to tile.
+  struct Worker {
+    int warpgroup;
+    bool leader;        // one thread of the warpgroup
+    int first_row;      // of the warpgroup, in the tile
+    int scale_row;      // of the thread
+    u64 rows, columns;  // descriptors of the warpgroup's operands in the first stage
+    StageAt next;
+    ScalesAt scales_at;
+  };
+
+  template <GemmBody B>
+  DEV static void load_scales(typename B::Promote (&promote)[P::kWaves], const float* scales,
                               int row) {
     KILN_UNROLL
     for (int wave = 0; wave < P::kWaves; ++wave)
-      promote[wave].load(scales, scales + P::kFirstBScaleSlot * 32, row + wave * 64);
+      promote[wave].load(scales, scales + P::kFirstColumnScaleSlot * 32, row + wave * 64);
+  }
+
+  template <GemmBody B>
+  DEV static void compute(const Params& params, Smem& smem, const Tile& tile, Worker& worker) {
+    StageAt& next = worker.next;
+    ScalesAt& scales_at = worker.scales_at;
+    float sum[P::kWaves][B::kColumns / 2];
+    KILN_UNROLL
+    for (int wave = 0; wave < P::kWaves; ++wave) {
+      KILN_UNROLL
+      for (int i = 0; i < B::kColumns / 2; ++i) sum[wave][i] = 0;
+    }
+    typename B::Promote promote[P::kWaves];
+    if (params.k_blocks > 0) {
+      smem.stages.wait_full(next);
+      smem.scale_runs.wait_full(scales_at);
+      load_scales<B>(promote, smem.scales[scales_at.slot].value[0], worker.scale_row);
+    }
+    // Unrolled so that the position in a run of scales is known to the compiler.
+    KILN_UNROLL_BY_4
+    for (int q = 0; q < params.k_blocks; ++q) {
+      const StageAt at = next;
+      next.advance();
+      const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;
+      const u64 rows = advance_descriptor(worker.rows, at.slot * sizeof(Stage));
+      const u64 columns = advance_descriptor(worker.columns, at.slot * sizeof(Stage));
+      KILN_UNROLL
+      for (int wave = 0; wave < P::kWaves; ++wave) {
+        constexpr int kLast = P::kWaves - 1;
+        float product[B::kColumns / 2];
+        multiply_block_e4m3<B::kColumns>(product, advance_descriptor(rows, wave * 64 * 128),
+                                         columns);
+        const typename B::Promote current = promote[wave];
+        // Waiting for what comes next hides behind this chain: between two chains of a warpgroup
+        // nothing is left but the promotion. Scales are loaded a block ahead, since a warp issues
+        // in order and a chain whose second wgmma waits for a load leaves the tensor core idle.
+        if (wave == kLast && more) {
+          smem.stages.wait_full(next);
+          const ScalesAt next_scales = run_ends ? following(scales_at) : scales_at;
+          if (run_ends) smem.scale_runs.wait_full(next_scales);
+          load_scales<B>(promote, smem.scales[next_scales.slot].value[(q + 1) % P::kScaleRun],
+                         worker.scale_row);
+        }
+        ptx::wgmma_wait<0>(product);
+        // Once the last wave's product is there nobody reads the operands any more.
+        if (wave == kLast) smem.stages.release(at);
+        current.add(sum[wave], product, B::column_offset(tile));
+      }
+      if (run_ends) {
+        smem.scale_runs.release(scales_at);
+        scales_at.advance();
+      }
+    }
+    if (params.k_blocks % P::kScaleRun != 0) {
+      smem.scale_runs.release(scales_at);
+      scales_at.advance();
+    }
+    B::finish(params, smem.staging[worker.warpgroup], sum, tile, worker.first_row, worker.leader,
+              kStagingBarrier + worker.warpgroup);
   }
 
   DEV static void math(const Params& params, Smem& smem, int warpgroup) {
     const int warp = ptx::warp_idx(), lane = ptx::lane_idx();
     const bool leader = warp % 4 == 0 && ptx::elect_one();
     const int first_row = warpgroup * P::kWaves * 64;
-    const int scale_row = first_row + warp % 4 * 16 + lane / 4;
-    const u64 first_a = ptx::wgmma_descriptor(smem.stage[0].a + first_row * 128);
-    const u64 first_b = ptx::wgmma_descriptor(smem.stage[0].b);
-    typename P::Tiles tiles(params);
-    StageAt next;
-    ScalesAt scales_at;
-    for (Tile tile; tiles.next(tile);) {
-      float sum[P::kWaves][P::kTileN / 2];
-      KILN_UNROLL
-      for (int wave = 0; wave < P::kWaves; ++wave) {
-        KILN_UNROLL
-        for (int i = 0; i < P::kTileN / 2; ++i) sum[wave][i] = 0;
-      }
-      typename P::Promote promote[P::kWaves];
-      if (params.k_blocks > 0) {
-        smem.stages.wait_full(next);
-        smem.scale_runs.wait_full(scales_at);
-        load_scales(promote, smem.scales[scales_at.slot].value[0], scale_row);
-      }
-      // Unrolled so that the position in a run of scales is known to the compiler.
-      KILN_UNROLL_BY_4
-      for (int q = 0; q < params.k_blocks; ++q) {
-        const StageAt at = next;
-        next.advance();
-        const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;
-        const u64 a = advance_descriptor(first_a, at.slot * sizeof(Stage));
-        const u64 b = advance_descriptor(first_b, at.slot * sizeof(Stage));
-        KILN_UNROLL
-        for (int wave = 0; wave < P::kWaves; ++wave) {
-          constexpr int kLast = P::kWaves - 1;
-          float product[P::kTileN / 2];
-          multiply_block_e4m3<P::kTileN>(product, advance_descriptor(a, wave * 64 * 128), b);
-          const typename P::Promote current = promote[wave];
-          // Waiting for what comes next hides behind this chain: between two chains of a warpgroup
-          // nothing is left but the promotion. Scales are loaded a block ahead, since a warp issues
-          // in order and a chain whose second wgmma waits for a load leaves the tensor core idle.
-          if (wave == kLast && more) {
-            smem.stages.wait_full(next);
-            const ScalesAt next_scales = run_ends ? following(scales_at) : scales_at;
-            if (run_ends) smem.scale_runs.wait_full(next_scales);
-            load_scales(promote, smem.scales[next_scales.slot].value[(q + 1) % P::kScaleRun],
-                        scale_row);
-          }
-          ptx::wgmma_wait<0>(product);
-          // Once the last wave's product is there nobody reads the operands any more.
-          if (wave == kLast) smem.stages.release(at);
-          current.add(sum[wave], product, tile.n % 128);
-        }
-        if (run_ends) {
-          smem.scale_runs.release(scales_at);
-          scales_at.advance();
-        }
-      }
-      if (params.k_blocks % P::kScaleRun != 0) {
-        smem.scale_runs.release(scales_at);
-        scales_at.advance();
-      }
-      P::finish(params, smem.staging[warpgroup], sum, tile.m + first_row, tile.n, leader,
-                kStagingOfWarpgroup0 + warpgroup);
-    }
+    Worker worker{.warpgroup = warpgroup,
+                  .leader = leader,
+                  .first_row = first_row,
+                  .scale_row = first_row + warp % 4 * 16 + lane / 4,
+                  .rows = ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128),
+                  .columns = ptx::wgmma_descriptor(smem.stage[0].columns)};
+    typename P::FollowingTiles tiles(params, smem.tiles);
+    for (Tile tile; tiles.next(tile);)
+      P::with_body(tile, [&]<class B>(B) { compute<B>(params, smem, tile, worker); });
     // The staging must outlive the copies that read it.
-    if (leader) ptx::tma_store_wait_read<0>();
+    if (worker.leader) ptx::tma_store_wait_read<0>();
   }
 };
 

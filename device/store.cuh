@@ -68,11 +68,25 @@ DEV void add_whole_tile(float (&sum)[kN / 2], const ThreadMatrix<T>& c, const Fr
   }
 }
 
+/// first, second = fl(C + them) where C exists: two neighbours of a row.
+template <class T>
+DEV void add_pair(float& first, float& second, const ThreadMatrix<T>& c, int row, int column) {
+  using Pair = typename ThreadMatrix<T>::Pair;
+  const T* source = c.at(row, column);
+  if (c.pairs && column + 1 < c.columns) {
+    const Pair pair = *reinterpret_cast<const Pair*>(source);
+    first = ptx::add_rn(widen(pair.first), first);
+    second = ptx::add_rn(widen(pair.second), second);
+  } else {
+    if (column < c.columns) first = ptx::add_rn(widen(source[0]), first);
+    if (column + 1 < c.columns) second = ptx::add_rn(widen(source[1]), second);
+  }
+}
+
 /// sum = fl(C + sum) wherever C exists. The 64 rows start at `first_row`.
 template <int kN, class T>
 DEV void add_matrix(float (&sum)[kN / 2], const ThreadMatrix<T>& c, int first_row,
                     int first_column) {
-  using Pair = typename ThreadMatrix<T>::Pair;
   const Fragment at(first_row, first_column);
   if (c.pairs && first_row + 64 <= c.rows && first_column + kN <= c.columns)
     return add_whole_tile<kN>(sum, c, at);
@@ -80,15 +94,7 @@ DEV void add_matrix(float (&sum)[kN / 2], const ThreadMatrix<T>& c, int first_ro
   for (int i = 0; i < kN / 2; i += 2) {
     const int row = at.row + (i & 2) * 4, column = at.column + i / 4 * 8;
     if (row >= c.rows) continue;
-    const T* source = c.at(row, column);
-    if (c.pairs && column + 1 < c.columns) {
-      const Pair pair = *reinterpret_cast<const Pair*>(source);
-      sum[i] = ptx::add_rn(widen(pair.first), sum[i]);
-      sum[i + 1] = ptx::add_rn(widen(pair.second), sum[i + 1]);
-    } else {
-      if (column < c.columns) sum[i] = ptx::add_rn(widen(source[0]), sum[i]);
-      if (column + 1 < c.columns) sum[i + 1] = ptx::add_rn(widen(source[1]), sum[i + 1]);
-    }
+    add_pair(sum[i], sum[i + 1], c, row, column);
   }
 }
 
@@ -101,22 +107,51 @@ DEV ThreadMatrix<u16>::Pair round_pair(float first, float second, u16) {
   return {static_cast<u16>(packed), static_cast<u16>(packed >> 16)};
 }
 
-template <int kN, class T>
-DEV void store_by_threads(const float (&sum)[kN / 2], const ThreadMatrix<T>& d,
-                          const Fragment& at) {
+/// Stores two neighbours of a row, where they exist.
+template <class T>
+DEV void store_pair(const ThreadMatrix<T>& d, int row, int column, float first, float second) {
   using Pair = typename ThreadMatrix<T>::Pair;
+  const Pair pair = round_pair(first, second, T{});
+  T* target = d.at(row, column);
+  if (d.pairs && column + 1 < d.columns) {
+    *reinterpret_cast<Pair*>(target) = pair;
+  } else {
+    if (column < d.columns) target[0] = pair.first;
+    if (column + 1 < d.columns) target[1] = pair.second;
+  }
+}
+
+struct EveryRow {
+  DEV bool operator()(int) const { return true; }
+};
+
+/// Stores the rows that exist and for which keeps(row) is true.
+template <int kN, class T, class Keeps = EveryRow>
+DEV void store_by_threads(const float (&sum)[kN / 2], const ThreadMatrix<T>& d, const Fragment& at,
+                          const Keeps& keeps = {}) {
   KILN_UNROLL
   for (int i = 0; i < kN / 2; i += 2) {
     const int row = at.row + (i & 2) * 4, column = at.column + i / 4 * 8;
-    if (row >= d.rows) continue;
-    const Pair pair = round_pair(sum[i], sum[i + 1], T{});
-    T* target = d.at(row, column);
-    if (d.pairs && column + 1 < d.columns) {
-      *reinterpret_cast<Pair*>(target) = pair;
-    } else {
-      if (column < d.columns) target[0] = pair.first;
-      if (column + 1 < d.columns) target[1] = pair.second;
-    }
+    if (row >= d.rows || !keeps(row)) continue;
+    store_pair(d, row, column, sum[i], sum[i + 1]);
+  }
+}
+
+/// Of a swapped tile, where columns of D lie on the 64-row side and kRows rows of D are wgmma's
+/// columns: turns register pairs, which hold two rows of D in one column, into neighbours of one
+/// row. Lanes four apart hold neighbouring columns of D; the one with the even column takes the
+/// first of the two rows, the other one the second. f(row, column, first, second) is called for
+/// each pair.
+template <int kRows, class F>
+DEV void for_each_swapped_pair(const float (&sum)[kRows / 2], int first_row, int first_column,
+                               F&& f) {
+  const int lane = ptx::lane_idx(), odd = lane / 4 % 2;
+  const int column = first_column + ptx::warp_idx() % 4 * 16 + lane / 4 - odd;
+  KILN_UNROLL
+  for (int i = 0; i < kRows / 2; i += 2) {
+    const float other = ptx::shuffle_xor(odd ? sum[i] : sum[i + 1], 4);
+    const float first = odd ? other : sum[i], second = odd ? sum[i + 1] : other;
+    f(first_row + i / 4 * 8 + lane % 4 * 2 + odd, column + (i & 2) * 4, first, second);
   }
 }
 
@@ -161,10 +196,10 @@ struct Staging {
 /// Stores kWaves x 64 rows of kN columns through `staging`. `leader` is true in one thread of the
 /// warpgroup, the same one every time: copies are counted a thread. `barrier` is a named barrier of
 /// the warpgroup's own.
-template <class T, int kN, int kWaves, int kBytes, int kSlots>
-DEV void store_by_tma(const TensorMap* map, Staging<kBytes, kSlots>& staging,
-                      const float (&sum)[kWaves][kN / 2], int first_row, int first_column,
-                      bool leader, int barrier) {
+/// copy(strip, column, row) starts one copy.
+template <class T, int kN, int kWaves, int kBytes, int kSlots, class Copy>
+DEV void store_by_tma(Staging<kBytes, kSlots>& staging, const float (&sum)[kWaves][kN / 2],
+                      int first_row, int first_column, bool leader, int barrier, const Copy& copy) {
   constexpr int kColumns = kBytes / static_cast<int>(sizeof(T));
   constexpr int kStripsPerWave = kN / kColumns;
   constexpr int kStrips = kWaves * kStripsPerWave;
@@ -184,8 +219,7 @@ DEV void store_by_tma(const TensorMap* map, Staging<kBytes, kSlots>& staging,
       KILN_UNROLL
       for (int slot = 0; slot < kSlots; ++slot) {
         const int wave = (round + slot) / kStripsPerWave, strip = (round + slot) % kStripsPerWave;
-        ptx::tma_store_2d(map, staging.strip[slot], first_column + strip * kColumns,
-                          first_row + wave * 64);
+        copy(staging.strip[slot], first_column + strip * kColumns, first_row + wave * 64);
       }
       ptx::tma_store_commit();
     }

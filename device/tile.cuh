@@ -1,5 +1,5 @@
-// Tile walkers: which tile of D a CTA computes next. Every role of the kernel walks its own copy,
-// so the walk is a pure function of the parameters and the CTA.
+// The walk over the tiles of a dense product: which one a CTA computes next. Every role of the
+// kernel walks its own copy, since it is a pure function of the parameters and the CTA.
 #pragma once
 
 #include "device/ptx.hpp"
@@ -8,8 +8,13 @@
 namespace kiln {
 
 /// A CTA's tile: its first row and column. It may overhang [M, N], or lie wholly outside.
-struct Tile {
+struct DenseTile {
   int m, n;
+};
+
+/// Nothing is shared by the warps of such a walk.
+struct NoTileShared {
+  DEV void init(int) {}
 };
 
 /// All tiles of a dense product. The CTAs of a cluster take neighbouring tiles along the axis that
@@ -28,7 +33,7 @@ class DenseTiles {
         next_(ptx::cta_idx() / kCluster),
         step_(ptx::num_ctas() / kCluster) {}
 
-  DEV bool next(Tile& tile) {
+  DEV bool next(DenseTile& tile) {
     if (next_ >= grid_.tiles) return false;
     const TileAt at = tile_at(grid_, next_);
     tile.m = (at.row * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM;

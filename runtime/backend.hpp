@@ -100,6 +100,9 @@ Backend& cuda_backend(int ordinal);
 /// The emulator. Needs nothing until compile() is called.
 Backend& emu_backend();
 
+/// The backend of a device that runs kernels (cuda or emu).
+Backend& backend_of(const Device& device);
+
 /// An emulator whose kernels are made of the sources in a checkout, read now, instead of those that
 /// the library carries. Host code stays the library's, so the parameters and configs of its kernels
 /// must as well. Throws Error{io} where `directory` holds no such sources.

@@ -10,6 +10,8 @@ const char* to_string(DType type) noexcept {
       return "bf16";
     case DType::e4m3:
       return "e4m3";
+    case DType::int32:
+      return "int32";
   }
   return "an unknown dtype";
 }

@@ -16,6 +16,7 @@
 #include "cli/progress.hpp"
 #include "cli/text.hpp"
 #include "kiln/error.hpp"
+#include "ops/view_check.hpp"
 
 namespace kiln::cli {
 namespace {

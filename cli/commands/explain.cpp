@@ -10,6 +10,7 @@
 #include "cli/text.hpp"
 #include "cli/words.hpp"
 #include "ops/gemm/text.hpp"
+#include "ops/view_check.hpp"
 
 namespace kiln::cli {
 namespace {

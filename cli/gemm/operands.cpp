@@ -10,6 +10,7 @@
 #include "cli/text.hpp"
 #include "cli/words.hpp"
 #include "kiln/error.hpp"
+#include "ops/view_check.hpp"
 
 namespace kiln::cli {
 namespace {

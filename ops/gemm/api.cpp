@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdint>
 
 #include "kiln/error.hpp"
 #include "ops/gemm/check.hpp"
 #include "ops/gemm/reference.hpp"
 #include "ops/gemm/text.hpp"
+#include "ops/view_params.hpp"
 #include "runtime/jit.hpp"
 #include "runtime/memo.hpp"
 
@@ -48,63 +48,20 @@ ReadyGemm ready(Backend& backend, const GemmProblem& problem) {
                            [&] { return load(backend, plan_gemm(problem, backend.arch())); });
 }
 
-TensorMap encode(Backend& backend, const char* name, const TensorMapSpec& spec) {
-  if (const auto rule = broken_rule(spec))
-    throw Error(ErrorCode::internal, fmt::format("gemm: tensor map of {}: {}", name, *rule));
-  return backend.encode(spec);
-}
-
-TensorMapSpec map_of(const TensorView& t, Element element, int box_rows, int box_columns,
-                     Swizzle swizzle) {
-  // The stride of a single row addresses nothing, but must be one that the copy engine accepts.
-  const i64 bytes = t.shape[0] > 1 ? t.stride[0] * size_of(t.dtype) : i64{16};
-  return {
-      .base = t.data,
-      .element = element,
-      .rank = 2,
-      .extent = {static_cast<std::uint64_t>(t.shape[1]), static_cast<std::uint64_t>(t.shape[0])},
-      .stride = {static_cast<std::uint64_t>(bytes)},
-      .box = {static_cast<std::uint32_t>(box_columns), static_cast<std::uint32_t>(box_rows)},
-      .swizzle = swizzle};
-}
-
-Swizzle swizzle_of(int bytes) {
-  return bytes == 128 ? Swizzle::b128 : bytes == 64 ? Swizzle::b64 : Swizzle::b32;
-}
-
-ScaleParams scale_params(const TensorView& t) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0 &&
-                       (t.shape[0] <= 1 || t.stride[0] % 4 == 0);
-  return {.data = static_cast<const float*>(t.data),
-          .row_stride = t.stride[0],
-          .k_stride = t.stride[1],
-          .rows = static_cast<int>(t.shape[0]),
-          .vector_k = aligned && t.stride[1] == 1};
-}
-
-MatrixParams matrix_params(const TensorView& t) {
-  const i64 stride = t.shape[0] > 1 ? t.stride[0] * size_of(t.dtype) : 0;
-  const auto bits = reinterpret_cast<std::uintptr_t>(t.data) | static_cast<std::uintptr_t>(stride);
-  return {
-      .data = static_cast<u8*>(t.data),
-      .row_stride = stride,
-      .alignment = static_cast<int>(std::min<std::uintptr_t>(16, bits == 0 ? 16 : bits & -bits))};
-}
-
 GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& plan) {
   const GemmConfig& c = plan.config;
   const TensorView &a = args.a.values, &b = args.b.values;
   GemmParams p = {};
   if (c.load == CopyPath::tma) {
     const int a_rows = a_box_rows(c, a.shape[0]), b_rows = b_box_rows(c, b.shape[0]);
-    p.a_map = encode(backend, "a", map_of(a, Element::u8, a_rows, kBlockK, Swizzle::b128));
-    p.b_map = encode(backend, "b", map_of(b, Element::u8, b_rows, kBlockK, Swizzle::b128));
+    p.a_map = encode(backend, "gemm", "a", map_of(a, Element::u8, a_rows, kBlockK, Swizzle::b128));
+    p.b_map = encode(backend, "gemm", "b", map_of(b, Element::u8, b_rows, kBlockK, Swizzle::b128));
     p.load_bytes = load_bytes(c, a.shape[0], b.shape[0]);
   }
   if (c.store == CopyPath::tma)
-    p.d_map = encode(backend, "d",
-                     map_of(args.d, c.d == OutType::bf16 ? Element::bf16 : Element::fp32, kWgmmaM,
-                            strip_columns(c), swizzle_of(strip_bytes(c))));
+    p.d_map = encode(
+        backend, "gemm", "d",
+        map_of(args.d, element_of(c.d), kWgmmaM, strip_columns(c), swizzle_of(strip_bytes(c))));
   p.a_scales = scale_params(args.a.scales);
   p.b_scales = scale_params(args.b.scales);
   p.a = matrix_params(a);
@@ -127,12 +84,6 @@ void launch(Backend& backend, const GemmArgs& args, const ReadyGemm& ready,
 }
 
 }  // namespace
-
-Backend& backend_of(const Device& device) {
-  if (device.kind == Device::Kind::cpu)
-    throw Error(ErrorCode::internal, "the cpu device runs no kernels");
-  return device.kind == Device::Kind::cuda ? cuda_backend(device.index) : emu_backend();
-}
 
 KernelShape kernel_shape(const GemmConfig& config) {
   return {.threads = threads(config),

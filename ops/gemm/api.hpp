@@ -7,9 +7,6 @@
 
 namespace kiln {
 
-/// The backend of a device that runs kernels (cuda or emu).
-Backend& backend_of(const Device& device);
-
 /// What a kernel must be told besides its code.
 KernelShape kernel_shape(const GemmConfig& config);
 

@@ -29,23 +29,28 @@ struct GemmConfig {
   CopyPath store = CopyPath::tma;
 
   bool operator==(const GemmConfig&) const = default;
+
+  template <class Config, class F>
+  static constexpr void fields(Config& c, F&& f) {
+    f("tile_m", c.tile_m);
+    f("tile_n", c.tile_n);
+    f("math_warpgroups", c.math_warpgroups);
+    f("stages", c.stages);
+    f("store_strips", c.store_strips);
+    f("multicast", c.multicast);
+    f("b_scales", c.b_scales);
+    f("c", c.c);
+    f("d", c.d);
+    f("load", c.load);
+    f("store", c.store);
+  }
 };
 
-/// Calls f(name, field) for every field in order: the one list of fields that printing, parsing and
-/// hashing use.
+/// Calls f(name, field) for every field of a config in order: the one list of fields that printing,
+/// parsing and hashing use.
 template <class Config, class F>
 constexpr void for_each_field(Config& c, F&& f) {
-  f("tile_m", c.tile_m);
-  f("tile_n", c.tile_n);
-  f("math_warpgroups", c.math_warpgroups);
-  f("stages", c.stages);
-  f("store_strips", c.store_strips);
-  f("multicast", c.multicast);
-  f("b_scales", c.b_scales);
-  f("c", c.c);
-  f("d", c.d);
-  f("load", c.load);
-  f("store", c.store);
+  c.fields(c, f);
 }
 
 // ---- sizes: each computed once, here ------------------------------------------------------------

@@ -14,34 +14,36 @@ namespace kiln {
 template <GemmConfig C>
 struct GemmFp8Policy {
   using Params = GemmParams;
+  using Tile = DenseTile;
   static constexpr int kTileM = C.tile_m, kTileN = C.tile_n, kStages = C.stages;
+  static constexpr int kRows = kTileM, kColumns = kTileN;
   static constexpr int kMathWarpgroups = C.math_warpgroups, kWaves = waves(C);
   static constexpr int kClusterSize = cluster_size(C);
-  static constexpr int kScaleSlots = scale_slots(C), kFirstBScaleSlot = a_scale_slots(C);
+  static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = a_scale_slots(C);
   static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
   static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
   static constexpr bool kLoadsByTma = C.load == CopyPath::tma;
   static constexpr bool kStoresByTma = C.store == CopyPath::tma;
   static constexpr int kOperandWarps = kLoadsByTma ? 1 : kCopyWarps;
 
-  using Promote = Select<kScalesByRow, PromoteByRow<kTileN>,
-                         PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
-
   // CTAs that share A are neighbours along N, and the other way round.
   using Walker = DenseTiles<kTileM, kTileN, C.multicast == Multicast::b ? 2 : 1,
                             C.multicast == Multicast::a ? 2 : 1>;
   struct Tiles : Walker {
-    DEV explicit Tiles(const Params& p) : Walker(p.grid) {}
+    DEV Tiles(const Params& p, NoTileShared&) : Walker(p.grid) {}
   };
+  using TileShared = NoTileShared;
+  using LeadingTiles = Tiles;
+  using FollowingTiles = Tiles;
 
   struct NoStaging {};
   using Staging = Select<kStoresByTma, kiln::Staging<strip_bytes(C), C.store_strips>, NoStaging>;
   using Out = Select<C.d == OutType::bf16, u16, float>;
 
   DEV static ScaleRow scale_row(const Params& p, const Tile& tile, int slot) {
-    const bool of_a = slot < kFirstBScaleSlot;
+    const bool of_a = slot < kFirstColumnScaleSlot;
     const ScaleParams& s = of_a ? p.a_scales : p.b_scales;
-    const int i = (of_a ? slot : slot - kFirstBScaleSlot) * 32 + ptx::lane_idx();
+    const int i = (of_a ? slot : slot - kFirstColumnScaleSlot) * 32 + ptx::lane_idx();
     const int row = i + (of_a ? tile.m : kScalesByRow ? tile.n : tile.n / 128);
     const bool exists = (of_a || i < b_scale_count(C)) && row < s.rows;
     return {exists ? s.data + row * s.row_stride : nullptr, s.k_stride, s.vector_k != 0};
@@ -54,14 +56,16 @@ struct GemmFp8Policy {
     if constexpr (kLoadsByTma) {
       if (ptx::elect_one()) {
         ptx::mbarrier_arrive_expect_tx(full, p.load_bytes);
-        copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.a, k, tile.m);
-        copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.b, k, tile.n);
+        copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.rows, k,
+                                                              tile.m);
+        copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.columns, k,
+                                                              tile.n);
       }
     } else {
-      copy_tile_by_threads<kTileM, kOperandWarps>(p.a.data, p.a.row_stride, p.a.alignment, stage.a,
-                                                  k, p.k, tile.m, p.m, warp);
-      copy_tile_by_threads<kTileN, kOperandWarps>(p.b.data, p.b.row_stride, p.b.alignment, stage.b,
-                                                  k, p.k, tile.n, p.n, warp);
+      copy_tile_by_threads<kTileM, kOperandWarps>(p.a.data, p.a.row_stride, p.a.alignment,
+                                                  stage.rows, k, p.k, tile.m, p.m, warp);
+      copy_tile_by_threads<kTileN, kOperandWarps>(p.b.data, p.b.row_stride, p.b.alignment,
+                                                  stage.columns, k, p.k, tile.n, p.n, warp);
       ptx::fence_proxy_async();
       ptx::warp_sync();
       if (ptx::elect_one()) ptx::mbarrier_arrive(full);
@@ -74,20 +78,35 @@ struct GemmFp8Policy {
             p.m, p.n};
   }
 
-  DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kTileN / 2],
-                         int first_row, int first_column, bool leader, int barrier) {
-    KILN_UNROLL
-    for (int wave = 0; wave < kWaves; ++wave) {
-      const int row = first_row + wave * 64;
-      if constexpr (C.c != Addend::none) {
-        using In = Select<C.c == Addend::bf16, u16, float>;
-        add_matrix<kTileN>(sum[wave], threads_of<In>(p.c, p), row, first_column);
+  struct Body {
+    static constexpr int kWaves = waves(C), kColumns = kTileN;
+    using Promote = Select<kScalesByRow, PromoteByRow<kTileN>,
+                           PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
+    DEV static int column_offset(const Tile& tile) { return tile.n % 128; }
+
+    DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kTileN / 2],
+                           const Tile& tile, int first_row, bool leader, int barrier) {
+      KILN_UNROLL
+      for (int wave = 0; wave < kWaves; ++wave) {
+        const int row = tile.m + first_row + wave * 64;
+        if constexpr (C.c != Addend::none) {
+          using In = Select<C.c == Addend::bf16, u16, float>;
+          add_matrix<kTileN>(sum[wave], threads_of<In>(p.c, p), row, tile.n);
+        }
+        if constexpr (!kStoresByTma)
+          store_by_threads<kTileN>(sum[wave], threads_of<Out>(p.d, p), Fragment(row, tile.n));
       }
-      if constexpr (!kStoresByTma)
-        store_by_threads<kTileN>(sum[wave], threads_of<Out>(p.d, p), Fragment(row, first_column));
+      if constexpr (kStoresByTma)
+        store_by_tma<Out, kTileN>(staging, sum, tile.m + first_row, tile.n, leader, barrier,
+                                  [&](const u8* strip, int column, int row) {
+                                    ptx::tma_store_2d(&p.d_map, strip, column, row);
+                                  });
     }
-    if constexpr (kStoresByTma)
-      store_by_tma<Out, kTileN>(&p.d_map, staging, sum, first_row, first_column, leader, barrier);
+  };
+
+  template <class F>
+  DEV static void with_body(const Tile&, F&& f) {
+    f(Body{});
   }
 };
 

@@ -9,10 +9,6 @@
 
 namespace kiln {
 
-/// Of M, N and K. Row and column coordinates are 32-bit in the copy engine, and a tile may overhang
-/// by two tiles.
-inline constexpr i64 kLargestSize = (i64{1} << 31) - 1024;
-
 /// What planning looks at. A checked call reduces to this; two calls with equal problems get the
 /// same kernel and launch.
 struct GemmProblem {

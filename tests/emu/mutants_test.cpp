@@ -43,10 +43,10 @@ TEST(Mutants, ReasonsAreOfMutantsThatExist) {
 
 const SourceTexts kSmall = {{"a.cuh", "one;\ntwo;\none;\nthree;\n"}, {"b.cuh", "four;\n"}};
 
-TEST(Mutants, AnEditReplacesWholeLines) {
+TEST(Mutants, AnEditReplacesWholeLinesHoweverIndented) {
   const auto mutants = read_mutants(
       "# a comment\n\n## first\nMoves three.\n@@ a.cuh\n+three;\n two;\n one;\n-three;\n\n"
-      "## second\nChanges\ntwo files.\n@@ a.cuh\n one;\n-two;\n+2;\n@@ b.cuh\n-four;\n",
+      "## second\nChanges\ntwo files.\n@@ a.cuh\n one;\n-  two;\n+2;\n@@ b.cuh\n-four;\n",
       kSmall);
   ASSERT_EQ(mutants.size(), 2U);
   EXPECT_EQ(mutants[0].id, "first");

@@ -42,16 +42,34 @@ std::vector<Section> sections_of(std::string_view text) {
   return sections;
 }
 
-/// Lines of one file, before and after. Each text starts and ends with the ends of lines.
+/// Lines of one file, before and after.
 struct Edit {
   std::string file;
-  std::string before = "\n", after = "\n";
+  std::vector<std::string> before, after;
 };
 
-std::size_t count(std::string_view text, std::string_view part) {
-  std::size_t found = 0;
-  for (std::size_t at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++found;
-  return found;
+std::string_view without_indent(std::string_view line) {
+  return line.substr(std::min(line.find_first_not_of(' '), line.size()));
+}
+
+/// The positions of `part` in `lines`, however either is indented.
+std::vector<std::ptrdiff_t> find(const std::vector<std::string>& lines,
+                                 const std::vector<std::string>& part) {
+  std::vector<std::ptrdiff_t> found;
+  const auto same = [](std::string_view x, std::string_view y) {
+    return without_indent(x) == without_indent(y);
+  };
+  for (auto at = lines.begin();; ++at) {
+    at = std::search(at, lines.end(), part.begin(), part.end(), same);
+    if (at == lines.end()) return found;
+    found.push_back(at - lines.begin());
+  }
+}
+
+std::string text_of(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  return text;
 }
 
 class Reader {
@@ -86,17 +104,17 @@ class Reader {
 
   void add_to_edit(const std::string& line) {
     if (line.empty()) return;
-    const std::string text = line.substr(1) + "\n";
+    const std::string text = line.substr(1);
     switch (line[0]) {
       case ' ':
-        edit_.before += text;
-        edit_.after += text;
+        edit_.before.push_back(text);
+        edit_.after.push_back(text);
         break;
       case '-':
-        edit_.before += text;
+        edit_.before.push_back(text);
         break;
       case '+':
-        edit_.after += text;
+        edit_.after.push_back(text);
         break;
       default:
         fail(fmt::format("a line of an edit starts with ' ', '-' or '+': {}", line));
@@ -107,15 +125,16 @@ class Reader {
     if (!in_edit_) return;
     const auto source = sources_.find(edit_.file);
     if (source == sources_.end()) fail(fmt::format("there is no source {}", edit_.file));
-    // The first line of a file follows no end of a line.
     std::string& text = mutant_.files.try_emplace(edit_.file, source->second).first->second;
-    text.insert(text.begin(), '\n');
-    const std::size_t found = count(text, edit_.before);
-    if (found != 1)
-      fail(fmt::format("its lines are found {} times in {}, wanted once:{}", found, edit_.file,
-                       edit_.before));
-    text.replace(text.find(edit_.before), edit_.before.size(), edit_.after);
-    text.erase(text.begin());
+    std::vector<std::string> lines = lines_of(text);
+    const std::vector<std::ptrdiff_t> found = find(lines, edit_.before);
+    if (found.size() != 1)
+      fail(fmt::format("its lines are found {} times in {}, wanted once:\n{}", found.size(),
+                       edit_.file, text_of(edit_.before)));
+    const auto first = lines.begin() + found.front();
+    lines.erase(first, first + std::ssize(edit_.before));
+    lines.insert(lines.begin() + found.front(), edit_.after.begin(), edit_.after.end());
+    text = text_of(lines);
   }
 
   const Section& section_;

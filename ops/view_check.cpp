@@ -1,0 +1,190 @@
+#include "ops/view_check.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+
+#include "kiln/error.hpp"
+
+namespace kiln {
+namespace {
+
+bool empty(const TensorView& t) { return t.shape[0] == 0 || t.shape[1] == 0 || t.batch == 0; }
+
+/// From the first element of a matrix to its last one.
+i64 span_of(const TensorView& t) {
+  i64 last = 0;
+  for (int i = 0; i < 2; ++i)
+    if (t.shape[i] > 1) last += (t.shape[i] - 1) * t.stride[i];
+  return last;
+}
+
+struct Bytes {
+  std::uintptr_t begin = 0, end = 0;
+};
+
+Bytes bytes_of(const TensorView& t) {
+  if (empty(t)) return {};
+  const auto begin = reinterpret_cast<std::uintptr_t>(t.data);
+  const i64 last = span_of(t) + (t.batch > 1 ? (t.batch - 1) * t.batch_stride : 0);
+  return {begin, begin + (last + 1) * size_of(t.dtype)};
+}
+
+/// Two blocks of columns of one row-major matrix: neighbours in every row, and nothing in common.
+bool interleave(const TensorView& x, const TensorView& y, const Bytes& x_bytes,
+                const Bytes& y_bytes) {
+  const auto row = [](const TensorView& t) { return t.shape[1] * size_of(t.dtype); };
+  const i64 stride = x.stride[0] * size_of(x.dtype);
+  if (x.batch != 1 || y.batch != 1 || x.stride[1] != 1 || y.stride[1] != 1 || x.shape[0] <= 1 ||
+      y.shape[0] <= 1 || stride != y.stride[0] * size_of(y.dtype) || row(x) > stride ||
+      row(y) > stride)
+    return false;
+  // Where y's rows start in x's: x holds [0, row(x)) of every stride, y [start, start + row(y)).
+  const i64 distance = static_cast<i64>(y_bytes.begin - x_bytes.begin);
+  const i64 start = (distance % stride + stride) % stride;
+  return start >= row(x) && start + row(y) <= stride;
+}
+
+}  // namespace
+
+std::string shape_text(const TensorView& t) {
+  const std::string matrix = fmt::format("{}, {}]", t.shape[0], t.shape[1]);
+  return t.batch == 1 ? "[" + matrix : fmt::format("[{}, {}", t.batch, matrix);
+}
+
+void ViewCheck::refuse(const std::string& message) const {
+  throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}", operation_, message));
+}
+
+void ViewCheck::dtype(const char* name, const TensorView& t, DType wanted) const {
+  if (t.dtype != wanted)
+    refuse(fmt::format("{} has dtype {}, wanted {}", name, to_string(t.dtype), to_string(wanted)));
+}
+
+void ViewCheck::output_dtype(const char* name, const TensorView& t) const {
+  if (t.dtype != DType::bf16 && t.dtype != DType::fp32)
+    refuse(fmt::format("{} has dtype {}, wanted bf16 or fp32", name, to_string(t.dtype)));
+}
+
+void ViewCheck::size(const char* name, const char* dimension, i64 size) const {
+  if (size < 0) refuse(fmt::format("{} has {} = {}, wanted 0 or more", name, dimension, size));
+  if (size > kLargestSize)
+    refuse(fmt::format("{} has {} = {}, wanted at most {}", name, dimension, size, kLargestSize));
+}
+
+void ViewCheck::batch(const char* name, const TensorView& t, i64 wanted) const {
+  if (t.batch != wanted)
+    refuse(fmt::format("{} is a batch of {}, wanted {}", name, t.batch, wanted));
+}
+
+void ViewCheck::memory(const char* name, const TensorView& t) const {
+  constexpr i64 kLargestSpan = i64{1} << 46;
+  i64 span = 0;
+  for (int i = 0; i < 2; ++i) {
+    if (t.shape[i] > 1 && t.stride[i] < 1)
+      refuse(fmt::format("{}.stride[{}] is {}, wanted 1 or more", name, i, t.stride[i]));
+    if (t.shape[i] > 1 && t.stride[i] > (kLargestSpan - span) / t.shape[i])
+      refuse(
+          fmt::format("{}.stride[{}] is {}: {} elements along that dimension exceed the address "
+                      "space",
+                      name, i, t.stride[i], t.shape[i]));
+    if (t.shape[i] > 1) span += t.stride[i] * (t.shape[i] - 1);
+  }
+  if (t.batch > 1 && (t.batch_stride < 0 || t.batch_stride > (kLargestSpan - span) / t.batch))
+    refuse(
+        fmt::format("{}.batch_stride is {}, wanted 0 or more, and {} matrices within the address "
+                    "space",
+                    name, t.batch_stride, t.batch));
+  if (empty(t)) return;
+  if (t.data == nullptr) refuse(fmt::format("{} is null, wanted {} elements", name, shape_text(t)));
+  const auto address = reinterpret_cast<std::uintptr_t>(t.data);
+  if (address % size_of(t.dtype) != 0)
+    refuse(fmt::format("{} is at address {:#x}, wanted a multiple of {} for {}", name, address,
+                       size_of(t.dtype), to_string(t.dtype)));
+}
+
+void ViewCheck::matrix(const char* name, const TensorView& t) const {
+  if (t.shape[1] > 1 && t.stride[1] != 1)
+    refuse(fmt::format("{}.stride[1] is {}, wanted 1 (rows contiguous)", name, t.stride[1]));
+  memory(name, t);
+  if (t.shape[0] > 1 && t.shape[1] > 0 && t.stride[0] < t.shape[1])
+    refuse(fmt::format("{}.stride[0] is {}, wanted at least the {} columns of a row", name,
+                       t.stride[0], t.shape[1]));
+}
+
+void ViewCheck::separate(const char* name, const TensorView& t) const {
+  if (t.batch > 1 && !empty(t) && t.batch_stride <= span_of(t))
+    refuse(fmt::format("{}.batch_stride is {}, wanted at least the {} elements of a matrix", name,
+                       t.batch_stride, span_of(t) + 1));
+}
+
+void ViewCheck::scales(const char* name, const ScaledTensor& operand, const char* rows_name,
+                       i64 rows, i64 k, i64 batch) const {
+  const std::string scales = std::string(name) + ".scales";
+  const TensorView& t = operand.scales;
+  dtype(scales.c_str(), t, DType::fp32);
+  const bool block = operand.recipe == ScaleRecipe::block_128x128;
+  const i64 wanted_rows = block ? (rows + 127) / 128 : rows, wanted_k = (k + 127) / 128;
+  if (t.shape[0] != wanted_rows || t.shape[1] != wanted_k)
+    refuse(fmt::format("{} has shape [{}, {}], wanted [{}, cdiv(K,128)] = [{}, {}] for recipe {}",
+                       scales, t.shape[0], t.shape[1],
+                       block ? fmt::format("cdiv({},128)", rows_name) : rows_name, wanted_rows,
+                       wanted_k, to_string(operand.recipe)));
+  this->batch(scales.c_str(), t, batch);
+  memory(scales.c_str(), t);
+}
+
+void ViewCheck::disjoint(const TensorView& d, const char* name, const TensorView& input) const {
+  const Bytes x = bytes_of(d), y = bytes_of(input);
+  if (x.begin < y.end && y.begin < x.end && !interleave(d, input, x, y))
+    refuse(fmt::format("d [{:#x}, {:#x}) overlaps {} [{:#x}, {:#x})", x.begin, x.end, name, y.begin,
+                       y.end));
+}
+
+void ViewCheck::options(const Options& options) const {
+  if (options.sm_budget < 0)
+    refuse(fmt::format("options.sm_budget is {}, wanted 0 or more", options.sm_budget));
+  if (options.workspace_bytes < 0)
+    refuse(fmt::format("options.workspace_bytes is {}, wanted 0 or more", options.workspace_bytes));
+  if (options.device.index < 0)
+    refuse(fmt::format("options.device.index is {}, wanted 0 or more", options.device.index));
+  if (options.device.kind != Device::Kind::cuda && options.device.index != 0)
+    refuse(fmt::format("options.device.index is {}, wanted 0: this machine has one CPU",
+                       options.device.index));
+  const Emulation& emulation = options.emulation;
+  if (emulation.policy > Emulation::Policy::mixed)
+    refuse(fmt::format("options.emulation.policy is {}, wanted a Policy, 0 to {}",
+                       static_cast<int>(emulation.policy),
+                       static_cast<int>(Emulation::Policy::mixed)));
+  if (emulation.arithmetic > Emulation::Arithmetic::none)
+    refuse(fmt::format("options.emulation.arithmetic is {}, wanted an Arithmetic, 0 to {}",
+                       static_cast<int>(emulation.arithmetic),
+                       static_cast<int>(Emulation::Arithmetic::none)));
+  if (emulation.threads < 0)
+    refuse(fmt::format("options.emulation.threads is {}, wanted 0 or more", emulation.threads));
+}
+
+bool same_matrix(const TensorView& x, const TensorView& y) {
+  // The stride of a dimension of size 1 addresses nothing.
+  return x.data == y.data && x.dtype == y.dtype && x.shape == y.shape && x.batch == y.batch &&
+         (x.batch <= 1 || x.batch_stride == y.batch_stride) &&
+         (x.shape[0] <= 1 || x.stride[0] == y.stride[0]) &&
+         (x.shape[1] <= 1 || x.stride[1] == y.stride[1]);
+}
+
+bool copy_engine_can_address(const TensorView& t) {
+  constexpr i64 kLargestStride = i64{1} << 40;
+  const auto fits = [&](i64 elements) {
+    const i64 bytes = elements * size_of(t.dtype);
+    return bytes % 16 == 0 && bytes < kLargestStride;
+  };
+  // The stride of a single row, or matrix, addresses nothing.
+  return reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0 &&
+         (t.shape[0] <= 1 || fits(t.stride[0])) && (t.batch <= 1 || fits(t.batch_stride));
+}
+
+bool copy_engine_can_store(const TensorView& t) {
+  return copy_engine_can_address(t) && t.shape[1] * size_of(t.dtype) % 16 == 0;
+}
+
+}  // namespace kiln
