@@ -3,6 +3,7 @@
 
 #include "kiln/error.hpp"
 #include "kiln/gemm.hpp"
+#include "kiln/grouped_gemm.hpp"
 #include "kiln/options.hpp"
 #include "kiln/tensor.hpp"
 #include "kiln/version.hpp"

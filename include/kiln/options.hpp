@@ -77,6 +77,11 @@ struct Options {
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
 
+  /// Where an operation that takes an index tells of an entry that is out of range, which it never
+  /// follows: four integers in the device's memory, the first of them 0, or null. The operation
+  /// says what it writes there (grouped_gemm.hpp: GroupIssue).
+  std::int32_t* index_report = nullptr;
+
   /// Device::emu only.
   Emulation emulation;
 };

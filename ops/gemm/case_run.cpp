@@ -66,6 +66,16 @@ void fill_wild(const ScaledTensor& operand, std::mt19937& random) {
 
 }  // namespace
 
+void fill_operand(const ScaledTensor& operand, GemmValues values, std::mt19937& random) {
+  values == GemmValues::wild ? fill_wild(operand, random) : fill_quantised(operand, random);
+}
+
+void fill_addend(const TensorView& c, GemmValues values, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  const unsigned rare = values == GemmValues::wild ? 50 : 1u << 30;
+  fill(c, [&] { return wild_float(random, 8 * normal(random), rare); });
+}
+
 GuardedMatrix::GuardedMatrix(DType dtype, i64 rows, i64 columns, const GemmLayout& layout) {
   view_.dtype = dtype;
   view_.shape = {rows, columns};
@@ -135,13 +145,8 @@ GemmCaseRun::GemmCaseRun(const GemmCase& t)
       expected_(d_) {
   std::mt19937 random(t.seed * 2654435761u + 17);
   const GemmArgs args = host_args();
-  for (const ScaledTensor& operand : {args.a, args.b})
-    t.values == GemmValues::wild ? fill_wild(operand, random) : fill_quantised(operand, random);
-  if (args.c) {
-    std::normal_distribution<float> normal;
-    const unsigned rare = t.values == GemmValues::wild ? 50 : 1u << 30;
-    fill(*args.c, [&] { return wild_float(random, 8 * normal(random), rare); });
-  }
+  for (const ScaledTensor& operand : {args.a, args.b}) fill_operand(operand, t.values, random);
+  if (args.c) fill_addend(*args.c, t.values, random);
   compute_expected();
 }
 

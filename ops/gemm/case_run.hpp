@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,10 @@ class GuardedMatrix {
   i64 first_ = 0;  // byte of the first element
   std::vector<std::uint8_t> image_;
 };
+
+/// Values and scales of an operand, and an addend, as a case wants them.
+void fill_operand(const ScaledTensor& operand, GemmValues values, std::mt19937& random);
+void fill_addend(const TensorView& c, GemmValues values, std::mt19937& random);
 
 /// The operands of a case, filled, and the D that the bit model makes of them.
 class GemmCaseRun {

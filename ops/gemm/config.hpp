@@ -128,12 +128,12 @@ constexpr int smem_bytes(const GemmConfig& c) {
                   1024);
 }
 
-/// The largest number of stages that fits, everything else as in `c`.
-constexpr int stages_that_fit(const GemmConfig& c) {
+/// The largest number of stages that fits into so many bytes, everything else as in `c`.
+constexpr int stages_that_fit(const GemmConfig& c, int bytes = kSmemLimit) {
   int best = 0;
   for (GemmConfig t = c; best < 16; ++best) {
     t.stages = best + 1;
-    if (smem_bytes(t) > kSmemLimit) break;
+    if (smem_bytes(t) > bytes) break;
   }
   return best;
 }

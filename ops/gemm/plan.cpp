@@ -72,19 +72,42 @@ double epilogue_cycles(const GemmConfig& c) {
   return c.store == CopyPath::tma ? cycles + (rounds - 1) * 350 : cycles;
 }
 
+}  // namespace
+
+double tile_cycles(const GemmConfig& c, const GemmProblem& p, int ctas) {
+  const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
+  return k_blocks * block_cycles(c, p, ctas) + epilogue_cycles(c);
+}
+
+double launch_us(double cycles, double bytes) {
+  return bound((kLaunchCycles + cycles) / kClockMhz, bytes / kDramBytesPerUs, 2.4);
+}
+
+/// Staging for all of a warpgroup's strips lets its copies run under the next tile; it is given up,
+/// a divisor at a time, only where fewer than three stages would be left.
+void fit_shared_memory(GemmConfig& c, int reserved) {
+  constexpr int kFewestStages = 3;
+  const int strips = strips_per_warpgroup(c);
+  for (int staged = strips; staged >= 1; --staged) {
+    if (strips % staged != 0) continue;
+    c.store_strips = staged;
+    c.stages = stages_that_fit(c, kSmemLimit - reserved);
+    if (c.stages >= kFewestStages || c.store == CopyPath::plain) return;
+  }
+}
+
+namespace {
+
 double predicted_us(const GemmPlan& plan, const GemmProblem& p) {
   const GemmConfig& c = plan.config;
-  const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
   const double clusters = static_cast<double>(plan.clusters_m) * plan.clusters_n;
   const double waves = std::ceil(clusters * cluster_size(c) / plan.ctas);
-  const double cycles =
-      kLaunchCycles + waves * (k_blocks * block_cycles(c, p, plan.ctas) + epilogue_cycles(c));
   const double bytes =
       static_cast<double>(p.m + p.n) * p.k + static_cast<double>(p.m) * p.n *
                                                  (out_bytes(c) + (p.c == Addend::none   ? 0
                                                                   : p.c == Addend::bf16 ? 2
                                                                                         : 4));
-  return bound(cycles / kClockMhz, bytes / kDramBytesPerUs, 2.4);
+  return launch_us(waves * tile_cycles(c, p, plan.ctas), bytes);
 }
 
 /// The rows of cluster tiles to walk together, so that the clusters which run at once need the
@@ -105,19 +128,6 @@ int best_band(const GemmConfig& c, int clusters_m, int clusters_n, int running) 
     }
   }
   return best;
-}
-
-/// Staging for all of a warpgroup's strips lets its copies run under the next tile; it is given up,
-/// a divisor at a time, only where fewer than three stages would be left.
-void fit_shared_memory(GemmConfig& c) {
-  constexpr int kFewestStages = 3;
-  const int strips = strips_per_warpgroup(c);
-  for (int staged = strips; staged >= 1; --staged) {
-    if (strips % staged != 0) continue;
-    c.store_strips = staged;
-    c.stages = stages_that_fit(c);
-    if (c.stages >= kFewestStages || c.store == CopyPath::plain) return;
-  }
 }
 
 struct ClusterGrid {

@@ -39,6 +39,15 @@ struct GemmCandidate {
   std::string refused;      // empty where it can run
 };
 
+/// The cost model's parts, for the operations whose tiles are gemm's: SM cycles of a tile of
+/// k_blocks when `ctas` run, and microseconds of so many cycles and bytes in memory.
+double tile_cycles(const GemmConfig& config, const GemmProblem& problem, int ctas);
+double launch_us(double cycles, double bytes);
+
+/// Staging and stages that fit the shared memory beside everything else in `config`, of which
+/// `reserved` bytes are not to be used.
+void fit_shared_memory(GemmConfig& config, int reserved = 0);
+
 /// Every candidate, best first, the refused ones last. For kiln explain.
 std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arch& arch);
 

@@ -1,0 +1,199 @@
+// grouped_gemm: check -> problem -> plan -> kernel -> launch.
+#include "ops/grouped_gemm/api.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kiln/error.hpp"
+#include "ops/config_text.hpp"
+#include "ops/grouped_gemm/check.hpp"
+#include "ops/grouped_gemm/model.hpp"
+#include "ops/view_params.hpp"
+#include "runtime/jit.hpp"
+#include "runtime/memo.hpp"
+
+namespace kiln {
+namespace {
+
+struct ReadyGrouped {
+  GroupedPlan plan;
+  const LoadedKernel* kernel = nullptr;
+};
+
+struct GroupedKey {
+  Backend* backend;
+  GroupedProblem problem;
+  bool operator==(const GroupedKey&) const = default;
+};
+
+std::size_t hash_of(const GroupedKey& key) {
+  const GroupedProblem& p = key.problem;
+  const auto kind =
+      static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
+      static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
+      static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.kind) << 20 |
+      static_cast<std::uint64_t>(p.sm_budget) << 24;
+  return mix_hash({reinterpret_cast<std::uintptr_t>(key.backend),
+                   static_cast<std::uint64_t>(p.groups), static_cast<std::uint64_t>(p.rows),
+                   static_cast<std::uint64_t>(p.alignment),
+                   static_cast<std::uint64_t>(p.expected_rows), static_cast<std::uint64_t>(p.n),
+                   static_cast<std::uint64_t>(p.k), kind});
+}
+
+ReadyGrouped load(Backend& backend, const GroupedPlan& plan) {
+  return {plan, jit(backend, source_of(plan.config), kernel_shape(plan.config))};
+}
+
+ReadyGrouped ready(Backend& backend, const GroupedProblem& problem) {
+  static Memo<GroupedKey, ReadyGrouped> memo;
+  return memo.find_or_make({&backend, problem}, [&] {
+    return load(backend, plan_grouped_gemm(problem, backend.arch()));
+  });
+}
+
+/// Rows of a box of which a matrix has only so many: those beyond would be filled with zeros, which
+/// takes the copy engine its time (docs/MEASURED.md).
+int box_rows(int rows, i64 exist) {
+  return exist < rows ? align_up(static_cast<int>(exist), 8) : rows;
+}
+
+void set_maps(GroupedParams& p, Backend& backend, const GroupedGemmArgs& args,
+              const GroupedPlan& plan) {
+  const GroupedConfig& c = plan.config;
+  const TensorView &a = args.a.values, &b = args.b.values;
+  const auto map = [&](const char* name, const TensorView& t, int rows) {
+    return encode(backend, "grouped_gemm", name,
+                  batch_map_of(t, Element::u8, rows, kBlockK, Swizzle::b128));
+  };
+  if (c.load == CopyPath::tma) {
+    const int sharing = cluster_size(c);  // each CTA brings its part of the rows of A
+    const int direct_a = box_rows(kDirectRows / sharing, a.shape[0]);
+    const int direct_b = box_rows(c.tile_n, b.shape[0]);
+    const int swapped_b = box_rows(plan.columns.swapped_width, b.shape[0]);
+    p.a_map[0] = map("a", a, direct_a);
+    p.b_map[0] = map("b", b, direct_b);
+    p.b_map[1] = map("b", b, swapped_b);
+    p.load_bytes[0] = (direct_a * sharing + direct_b) * kBlockK;
+    for (int body = 1; body < kTileBodies; ++body) {
+      const int rows = box_rows(rows_of(static_cast<TileBody>(body)), a.shape[0]);
+      p.a_map[body] = map("a", a, rows);
+      p.load_bytes[body] = (rows + swapped_b) * kBlockK;
+    }
+  }
+  if (c.store == CopyPath::tma) {
+    const GemmConfig direct = direct_of(c);
+    p.d_map = encode(backend, "grouped_gemm", "d",
+                     batch_map_of(args.d, element_of(c.d), kWgmmaM, strip_columns(direct),
+                                  swizzle_of(strip_bytes(direct))));
+  }
+}
+
+GroupWalk walk_of(const GroupedGemmArgs& args, const GroupedPlan& plan, const Options& options) {
+  const Grouping& groups = args.groups;
+  const i64 rows = args.a.values.shape[0], count = args.b.values.batch;
+  const bool by_row = groups.kind == Grouping::Kind::row_ids;
+  const auto* index = static_cast<const int*>(groups.index.data);
+  return {.index = index,
+          .kind = static_cast<GroupKind>(groups.kind),
+          .entries =
+              static_cast<int>(by_row ? (rows + groups.alignment - 1) / groups.alignment : count),
+          .groups = static_cast<int>(count),
+          .alignment = static_cast<int>(groups.alignment),
+          .rows = static_cast<int>(rows),
+          .vector = by_row && groups.alignment % 4 == 0 &&
+                    reinterpret_cast<std::uintptr_t>(index) % 16 == 0,
+          .columns = plan.columns,
+          .report = options.index_report};
+}
+
+GroupedParams params_of(Backend& backend, const GroupedGemmArgs& args, const GroupedPlan& plan,
+                        const Options& options) {
+  const TensorView &a = args.a.values, &b = args.b.values;
+  GroupedParams p = {};
+  set_maps(p, backend, args, plan);
+  p.a_scales = scale_params(args.a.scales);
+  p.b_scales = scale_params(args.b.scales);
+  p.a_scales_stride = args.a.scales.batch_stride;
+  p.b_scales_stride = args.b.scales.batch_stride;
+  p.a = matrix_params(a);
+  p.b = matrix_params(b);
+  p.d = matrix_params(args.d);
+  p.a_stride = a.batch_stride * size_of(a.dtype);
+  p.b_stride = b.batch_stride * size_of(b.dtype);
+  p.d_stride = args.d.batch_stride * size_of(args.d.dtype);
+  if (args.c) {
+    p.c = matrix_params(*args.c);
+    p.c_stride = args.c->batch_stride * size_of(args.c->dtype);
+  }
+  p.n = static_cast<int>(b.shape[0]);
+  p.k = static_cast<int>(a.shape[1]);
+  p.k_blocks = static_cast<int>((a.shape[1] + kBlockK - 1) / kBlockK);
+  p.walk = walk_of(args, plan, options);
+  return p;
+}
+
+void launch(Backend& backend, const GroupedGemmArgs& args, const ReadyGrouped& ready,
+            const Options& options) {
+  const GroupedParams params = params_of(backend, args, ready.plan, options);
+  backend.launch(ready.kernel, ready.plan.ctas, &params, sizeof params,
+                 {.stream = options.stream, .pdl = options.pdl, .emulation = options.emulation});
+}
+
+bool nothing_to_do(const GroupedProblem& p) { return p.rows == 0 || p.n == 0 || p.groups == 0; }
+
+}  // namespace
+
+std::string source_of(const GroupedConfig& config) {
+  return source_text(config, "ops/grouped_gemm/kernel.cuh", "GroupedGemm", "GroupedConfig");
+}
+std::string to_string(const GroupedConfig& config) { return config_text(config); }
+GroupedConfig parse_grouped_config(std::string_view text, const GroupedConfig& base) {
+  return parse_config(text, base, "grouped gemm");
+}
+
+KernelShape kernel_shape(const GroupedConfig& config) {
+  return {.threads = threads(config),
+          .cluster = cluster_size(config),
+          .smem_bytes = smem_bytes(config)};
+}
+
+void grouped_gemm(const GroupedGemmArgs& args, const Options& options) {
+  const GroupedProblem problem = check_grouped_gemm(args, options);
+  if (nothing_to_do(problem)) return;
+  if (options.device.kind == Device::Kind::cpu) return grouped_gemm_model(args);
+  Backend& backend = backend_of(options.device);
+  launch(backend, args, ready(backend, problem), options);
+}
+
+void grouped_gemm_prepare(const GroupedGemmArgs& args, const Options& options) {
+  const GroupedProblem problem = check_grouped_gemm(args, options);
+  if (nothing_to_do(problem) || options.device.kind == Device::Kind::cpu) return;
+  ready(backend_of(options.device), problem);
+}
+
+std::int64_t grouped_gemm_workspace_bytes(const GroupedGemmArgs& args, const Options& options) {
+  check_grouped_gemm(args, options);
+  return 0;
+}
+
+void grouped_gemm_with_config(const GroupedGemmArgs& args, const GroupedConfig& config,
+                              const Options& options) {
+  const GroupedProblem problem = check_grouped_gemm(args, options);
+  if (const char* reason = refusal(config))
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("grouped_gemm: config {} is refused: {}", to_string(config), reason));
+  const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
+                         (problem.store == CopyPath::tma || config.store == CopyPath::plain);
+  if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
+      !paths_fit)
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("grouped_gemm: config {} does not fit the operands", to_string(config)));
+  if (nothing_to_do(problem)) return;
+  Backend& backend = backend_of(options.device);
+  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+}
+
+}  // namespace kiln

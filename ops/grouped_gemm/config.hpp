@@ -1,0 +1,111 @@
+// Grouped GEMM: what is asked (GroupedProblem), what is compiled (GroupedConfig), what is passed
+// (GroupedParams), and every size that follows from a config. CUDA-free: host, device, emulator and
+// tests share it.
+#pragma once
+
+#include "device/group_walk.hpp"
+#include "ops/gemm/config.hpp"
+
+namespace kiln {
+
+/// One compiled kernel. The kind of grouping is not in it: one kernel walks them all.
+struct GroupedConfig {
+  int tile_n = 128;      // columns of a direct tile, a multiple of 16 from 64 to 176
+  int stages = 4;        // K blocks in flight between the copy and the math warps
+  int store_strips = 2;  // staged strips of D a warpgroup; all of its tile, or a divisor
+  Multicast multicast = Multicast::none;  // none, or a: neighbours along N share rows of A
+  BScales b_scales = BScales::block_128x128;
+  Addend c = Addend::none;
+  OutType d = OutType::bf16;
+  CopyPath load = CopyPath::tma;
+  CopyPath store = CopyPath::tma;
+
+  bool operator==(const GroupedConfig&) const = default;
+
+  template <class Config, class F>
+  static constexpr void fields(Config& c, F&& f) {
+    f("tile_n", c.tile_n);
+    f("stages", c.stages);
+    f("store_strips", c.store_strips);
+    f("multicast", c.multicast);
+    f("b_scales", c.b_scales);
+    f("c", c.c);
+    f("d", c.d);
+    f("load", c.load);
+    f("store", c.store);
+  }
+};
+
+// ---- sizes --------------------------------------------------------------------------------------
+
+/// Its direct tiles are those of this kernel of gemm.
+constexpr GemmConfig direct_of(const GroupedConfig& c) {
+  return {.tile_m = kDirectRows,
+          .tile_n = c.tile_n,
+          .math_warpgroups = 2,
+          .stages = c.stages,
+          .store_strips = c.store_strips,
+          .multicast = c.multicast,
+          .b_scales = c.b_scales,
+          .c = c.c,
+          .d = c.d,
+          .load = c.load,
+          .store = c.store};
+}
+
+/// The walk's own registers leave no room for a wider direct tile.
+inline constexpr int kWidestGrouped = 176;
+
+/// Rows of B that a swapped tile has on wgmma's 64-row side, at most; a launch may want fewer, so
+/// that its tiles come out even (GroupColumns::swapped_width).
+inline constexpr int kSwappedRows = 128;
+
+constexpr int cluster_size(const GroupedConfig& c) { return cluster_size(direct_of(c)); }
+constexpr int threads(const GroupedConfig& c) { return threads(direct_of(c)); }
+constexpr int operand_bytes(const GroupedConfig& c) { return (kDirectRows + c.tile_n) * kBlockK; }
+
+/// Scales of what lies on the row side come first: of A's rows, or of B's.
+inline constexpr int kRowScaleSlots = 128 / 32;
+constexpr int scale_slots(const GroupedConfig& c) {
+  const int of_b = ceil_div(b_scale_count(direct_of(c)), 32), of_tail = kLargestTail / 32;
+  return align_up(kRowScaleSlots + max_of(of_b, of_tail), kScaleWarps);
+}
+
+/// Tiles on their way from the copy warp to the others, with their barriers.
+inline constexpr int kTileRingBytes = 4 * (32 + 16);
+
+constexpr int smem_bytes(const GroupedConfig& c) {
+  return align_up(staging_bytes(direct_of(c)) + c.stages * (operand_bytes(c) + 16) +
+                      kScaleRuns * (kScaleRun * scale_slots(c) * 32 * 4 + 16) + kTileRingBytes,
+                  1024);
+}
+
+/// Why a config cannot be compiled, or null if it can.
+constexpr const char* refusal(const GroupedConfig& c) {
+  if (const char* reason = refusal(direct_of(c))) return reason;
+  if (c.tile_n < kLargestTail || c.tile_n > kWidestGrouped) return "tile_n is 64 to 176";
+  if (c.multicast == Multicast::b) return "groups share rows of A or nothing";
+  if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
+  return nullptr;
+}
+
+// ---- the kernel's one argument ------------------------------------------------------------------
+
+struct GroupedParams {
+  // Of each body, and of B for the direct body and the swapped ones; unused where the config's copy
+  // path is plain.
+  TensorMap a_map[kTileBodies];
+  TensorMap b_map[2];
+  TensorMap d_map;
+  int load_bytes[kTileBodies];  // that the copy engine brings for a K block
+  ScaleParams a_scales, b_scales;
+  MatrixParams a, b, c, d;
+  // From one plane or group to the next: scales in elements, matrices in bytes.
+  i64 a_scales_stride, b_scales_stride;
+  i64 a_stride, b_stride, c_stride, d_stride;
+  int n, k;
+  int k_blocks;
+  GroupWalk walk;
+};
+
+}  // namespace kiln

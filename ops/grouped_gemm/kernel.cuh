@@ -1,0 +1,221 @@
+// Grouped GEMM on Hopper: the policy of D_g = A_g * B_g^T (+ C_g) for the skeleton in
+// device/gemm_sm90.cuh. A kernel is GroupedGemm<GroupedConfig{...}>; every config that refusal()
+// accepts compiles. It has four bodies (device/group_walk.hpp).
+//
+//   Stage      direct               swapped
+//   rows       128 rows of A        up to 128 rows of B
+//   columns    tile_n rows of B     16, 32 or 64 rows of A
+//
+// What a tile reads beyond its group's rows reaches only rows of D that it does not store.
+#pragma once
+
+#include "device/gemm_sm90.cuh"
+#include "device/group_walk.cuh"
+#include "device/load.cuh"
+#include "device/promote.cuh"
+#include "device/store.cuh"
+#include "ops/grouped_gemm/config.hpp"
+
+namespace kiln {
+
+template <GroupedConfig C>
+struct GroupedFp8Policy {
+  static constexpr GemmConfig kDirect = direct_of(C);
+
+  using Params = GroupedParams;
+  using Tile = GroupTile;
+  static constexpr int kRows = kDirectRows, kColumns = C.tile_n, kWaves = 1;
+  static constexpr int kMathWarpgroups = 2, kStages = C.stages;
+  static constexpr int kClusterSize = cluster_size(C);
+  static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = kRowScaleSlots;
+  static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
+  static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
+  static constexpr bool kLoadsByTma = C.load == CopyPath::tma;
+  static constexpr bool kStoresByTma = C.store == CopyPath::tma;
+  static constexpr int kOperandWarps = kLoadsByTma ? 1 : kCopyWarps;
+
+  using TileShared = GroupTileRing;
+  static_assert(sizeof(GroupTileRing) == kTileRingBytes);
+  struct LeadingTiles : LeadingGroupTiles<kClusterSize> {
+    DEV LeadingTiles(const Params& p, GroupTileRing& tiles)
+        : LeadingGroupTiles<kClusterSize>(p.walk, tiles) {}
+  };
+  struct FollowingTiles : FollowingGroupTiles {
+    DEV FollowingTiles(const Params&, GroupTileRing& tiles) : FollowingGroupTiles(tiles) {}
+  };
+
+  struct NoStaging {};
+  using Staging =
+      Select<kStoresByTma, kiln::Staging<strip_bytes(kDirect), C.store_strips>, NoStaging>;
+  using Out = Select<C.d == OutType::bf16, u16, float>;
+
+  DEV static ScaleRow scale_row(const Params& p, const Tile& tile, int slot) {
+    const bool row_side = slot < kFirstColumnScaleSlot, direct = tile.body == TileBody::direct;
+    const int i = (row_side ? slot : slot - kFirstColumnScaleSlot) * 32 + ptx::lane_idx();
+    if (row_side == direct) return scale_row_of_a(p, tile, tile.m + i);
+    if (kScalesByRow) return scale_row_of_b(p, tile, tile.n + i);
+    if (direct && i >= b_scale_count(kDirect)) return {};
+    return scale_row_of_b(p, tile, direct ? tile.n / 128 + i : (tile.n + i) / 128);
+  }
+
+  template <class Stage>
+  DEV static void copy(const Params& p, Stage& stage, ptx::Barrier* full, const Tile& tile,
+                       int k_block, int warp) {
+    const int k = k_block * kBlockK;
+    const bool direct = tile.body == TileBody::direct;
+    if constexpr (kLoadsByTma) {
+      if (ptx::elect_one()) {
+        const int body = static_cast<int>(tile.body);
+        ptx::mbarrier_arrive_expect_tx(full, p.load_bytes[body]);
+        if (direct) {
+          copy_rows_of_a(p, stage.rows, full, tile, k);
+          ptx::tma_load_3d(&p.b_map[0], full, stage.columns, k, tile.n, tile.group);
+        } else {
+          ptx::tma_load_3d(&p.a_map[body], full, stage.columns, k, tile.m, tile.plane);
+          ptx::tma_load_3d(&p.b_map[1], full, stage.rows, k, tile.n, tile.group);
+        }
+      }
+    } else {
+      const u8* a = p.a.data + tile.plane * p.a_stride;
+      const u8* b = p.b.data + tile.group * p.b_stride;
+      if (direct) {
+        copy_tile_by_threads<kDirectRows, kOperandWarps>(
+            a, p.a.row_stride, p.a.alignment, stage.rows, k, p.k, tile.m, tile.rows_end, warp);
+        copy_tile_by_threads<C.tile_n, kOperandWarps>(b, p.b.row_stride, p.b.alignment,
+                                                      stage.columns, k, p.k, tile.n, p.n, warp);
+      } else {
+        copy_tile_by_threads<kLargestTail, kOperandWarps>(
+            a, p.a.row_stride, p.a.alignment, stage.columns, k, p.k, tile.m, tile.rows_end, warp);
+        copy_tile_by_threads<kSwappedRows, kOperandWarps>(b, p.b.row_stride, p.b.alignment,
+                                                          stage.rows, k, p.k, tile.n, p.n, warp);
+      }
+      ptx::fence_proxy_async();
+      ptx::warp_sync();
+      if (ptx::elect_one()) ptx::mbarrier_arrive(full);
+    }
+  }
+
+  /// 128 rows of A by the columns of a tile of B.
+  struct Direct {
+    static constexpr int kColumns = C.tile_n;
+    using Promote =
+        Select<kScalesByRow, PromoteByRow<kColumns>,
+               PromoteByBlock<kColumns, scale_blocks_per_tile(kDirect), scale_columns(kDirect)>>;
+    DEV static int column_offset(const Tile& tile) { return tile.n % 128; }
+
+    DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kColumns / 2],
+                           const Tile& tile, int first_row, bool leader, int barrier) {
+      const int row = tile.m + first_row;
+      if constexpr (C.c != Addend::none)
+        add_matrix<kColumns>(sum[0], addend(p, tile, p.n), row, tile.n);
+      if constexpr (kStoresByTma) {
+        if (row + 64 <= tile.rows_end && tile.holes == 0)
+          return store_by_tma<Out, kColumns>(staging, sum, row, tile.n, leader, barrier,
+                                             [&](const u8* strip, int x, int y) {
+                                               ptx::tma_store_3d(&p.d_map, strip, x, y, tile.plane);
+                                             });
+      }
+      store_by_threads<kColumns>(sum[0], output(p, tile, p.n), Fragment(row, tile.n),
+                                 RowsOfGroup(p, tile));
+    }
+  };
+
+  /// Rows of B by kTail rows of A: D transposed.
+  template <int kTail>
+  struct Swapped {
+    static constexpr int kColumns = kTail;
+    using Promote = PromoteByRow<kTail>;
+    DEV static int column_offset(const Tile&) { return 0; }
+
+    DEV static void finish(const Params& p, Staging&, float (&sum)[kWaves][kTail / 2],
+                           const Tile& tile, int first_row, bool, int) {
+      // Beyond these is the next tile.
+      const int columns = min_of(p.n, tile.n + p.walk.columns.swapped_width);
+      const auto d = output(p, tile, columns);
+      const RowsOfGroup keeps(p, tile);
+      for_each_swapped_pair<kTail>(
+          sum[0], tile.m, tile.n + first_row, [&](int row, int column, float first, float second) {
+            if (row >= tile.rows_end || column >= columns || !keeps(row)) return;
+            if constexpr (C.c != Addend::none)
+              add_pair(first, second, addend(p, tile, columns), row, column);
+            store_pair(d, row, column, first, second);
+          });
+    }
+  };
+
+  template <class F>
+  DEV static void with_body(const Tile& tile, F&& f) {
+    switch (tile.body) {
+      case TileBody::direct:
+        return f(Direct{});
+      case TileBody::swapped_16:
+        return f(Swapped<16>{});
+      case TileBody::swapped_32:
+        return f(Swapped<32>{});
+      case TileBody::swapped_64:
+        return f(Swapped<64>{});
+      case TileBody::none:
+        break;
+    }
+  }
+
+ private:
+  /// Which rows before the tile's rows_end are its group's.
+  struct RowsOfGroup {
+    const int* ids;
+    int group;
+
+    DEV RowsOfGroup(const Params& p, const Tile& tile)
+        : ids(tile.holes != 0 ? p.walk.index : nullptr), group(tile.group) {}
+    DEV bool operator()(int row) const { return ids == nullptr || ids[row] == group; }
+  };
+
+  DEV static ScaleRow scale_row_of_a(const Params& p, const Tile& tile, int row) {
+    const ScaleParams& s = p.a_scales;
+    if (row >= tile.rows_end) return {};
+    return {s.data + tile.plane * p.a_scales_stride + row * s.row_stride, s.k_stride,
+            s.vector_k != 0};
+  }
+  DEV static ScaleRow scale_row_of_b(const Params& p, const Tile& tile, int row) {
+    const ScaleParams& s = p.b_scales;
+    if (row >= s.rows) return {};
+    return {s.data + tile.group * p.b_scales_stride + row * s.row_stride, s.k_stride,
+            s.vector_k != 0};
+  }
+
+  DEV static void copy_rows_of_a(const Params& p, u8* rows, ptx::Barrier* full, const Tile& tile,
+                                 int k) {
+    if constexpr (C.multicast == Multicast::a) {
+      constexpr u16 kBothCtas = 0b11;
+      const int first = ptx::cluster_rank() * (kDirectRows / 2);
+      ptx::tma_load_3d_multicast(&p.a_map[0], full, rows + first * 128, k, tile.m + first,
+                                 tile.plane, kBothCtas);
+    } else {
+      ptx::tma_load_3d(&p.a_map[0], full, rows, k, tile.m, tile.plane);
+    }
+  }
+
+  template <class T>
+  DEV static ThreadMatrix<T> threads_of(const MatrixParams& matrix, i64 stride, const Tile& tile,
+                                        int columns) {
+    return {matrix.data + tile.plane * stride, matrix.row_stride,
+            matrix.alignment >= 2 * static_cast<int>(sizeof(T)), tile.rows_end, columns};
+  }
+  DEV static ThreadMatrix<Out> output(const Params& p, const Tile& tile, int columns) {
+    return threads_of<Out>(p.d, p.d_stride, tile, columns);
+  }
+  DEV static auto addend(const Params& p, const Tile& tile, int columns) {
+    return threads_of<Select<C.c == Addend::bf16, u16, float>>(p.c, p.c_stride, tile, columns);
+  }
+};
+
+template <GroupedConfig C>
+struct GroupedGemm : GemmSm90<GroupedFp8Policy<C>> {
+  static_assert(refusal(C) == nullptr);
+  static_assert(GroupedGemm::kThreads == threads(C));
+  static_assert(align_up(static_cast<int>(sizeof(typename GroupedGemm::Smem)), 1024) ==
+                    smem_bytes(C),
+                "host and device disagree about shared memory");
+};
+
+}  // namespace kiln
