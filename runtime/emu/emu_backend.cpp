@@ -29,7 +29,8 @@ namespace {
 /// in its place that would not; no sanitizer's library is wanted.
 ///
 /// Where Kiln itself is built under AddressSanitizer, so are the kernels, in place of the hooks: a
-/// byte that no allocation holds is found at once, and launches cannot be checked.
+/// byte that no allocation holds is found at once, and launches cannot be checked. Kiln has that
+/// sanitizer's library loaded; it is named since -nodefaultlibs leaves it out.
 std::vector<std::string> kernel_flags() {
   std::vector<std::string> flags = {"-g1",
                                     "-fno-builtin",
@@ -43,11 +44,11 @@ std::vector<std::string> kernel_flags() {
   };
   // GCC makes calls of memcpy and memset out of loops; clang knows no such flag and needs none.
   if (host_compiler().is_gcc()) add({"-fno-tree-loop-distribute-patterns"});
+  add({"-nodefaultlibs", "-Wl,-z,defs", "-Wl,--as-needed", "-lm", "-lc", "-lgcc"});
   if (emu::kUnderAsan) {
-    add({"-fsanitize=address", "-lm"});
+    add({"-fsanitize=address", "-lasan"});
   } else {
-    add({"-fsanitize=thread", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,--as-needed", "-lm", "-lc",
-         "-lgcc"});
+    add({"-fsanitize=thread"});
   }
   return flags;
 }

@@ -61,8 +61,9 @@ void handle(int signal, siginfo_t* info, void* context) {
   if (engine == nullptr || !engine->in_kernel()) return pass_on(signal, info, context);
   fault_address = info->si_addr;
   fault_signal = signal;
-  if (!redirect(context, engine->current_stack_top(), resume_in_engine))
-    pass_on(signal, info, context);
+  std::byte* stack_top = engine->current_stack_top();
+  if (!redirect(context, stack_top, resume_in_engine)) return pass_on(signal, info, context);
+  forget_frames(stack_top, FiberStacks::kBytes);
 }
 
 void install() {

@@ -47,6 +47,12 @@ bool FiberStacks::in_guard(int index, const void* address) const {
   return address < bottom && address >= bottom - kGuardBytes;
 }
 
+void forget_frames([[maybe_unused]] std::byte* top, [[maybe_unused]] std::size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(top - bytes, bytes);
+#endif
+}
+
 /// The first function on a fiber's stack.
 struct FiberEntry {
   static void run(context::transfer_t transfer) {
@@ -67,9 +73,8 @@ void Fiber::start(std::byte* top, std::size_t bytes, void (*entry)(void*), void*
   inside_fake_stack_ = nullptr;
   stack_bottom_ = top - bytes;
   stack_bytes_ = bytes;
-  // The frames of the fiber that ended here before were left, not unwound.
-  __asan_unpoison_memory_region(stack_bottom_, stack_bytes_);
 #endif
+  forget_frames(top, bytes);
 }
 
 void Fiber::resume() {

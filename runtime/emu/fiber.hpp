@@ -43,6 +43,10 @@ class FiberStacks {
   std::vector<std::byte*> tops_;
 };
 
+/// For AddressSanitizer, where there is one: no frame is left on the `bytes` of stack below `top`.
+/// Those that were have been left, not unwound, and what it marked around their variables stayed.
+void forget_frames(std::byte* top, std::size_t bytes);
+
 class Fiber {
  public:
   /// Prepares to call entry(argument), which never returns, on the `bytes` of stack below `top`.

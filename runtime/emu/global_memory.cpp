@@ -36,6 +36,8 @@ std::string name_of(MemoryOp op, const Ordering& ordering) {
 }
 
 void check(const Engine& engine, const void* p, int bytes, const std::string& name) {
+  // Other addresses without memory fault when they are used; C++ lets nobody use a null pointer.
+  if (p == nullptr) engine.fail(name + ": accesses address 0x0, where there is no memory");
   if (reinterpret_cast<u64>(p) % static_cast<u64>(bytes) != 0)
     engine.fail(name + ": address " + address_text(p) + " is not aligned to " +
                 std::to_string(bytes) + " bytes");

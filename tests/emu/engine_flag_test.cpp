@@ -228,9 +228,13 @@ TEST(EngineFlag, Misuse) {
   expect("wait_until_equal<Scope::cta>(&s.word[1], 0);",
          {"wait_until_equal: wanted an address in global memory, got smem+4 of CTA 0"});
   expect("atom_add<Order::relaxed, Scope::gpu>(static_cast<u32*>(nullptr), 1u);",
-         {"accesses address", "where there is no memory"});
+         {"atom_add: accesses address 0x0, where there is no memory"});
   expect("wait_until_at_least<Scope::gpu>(static_cast<u32*>(nullptr), 1);",
-         {"accesses address", "where there is no memory"});
+         {"wait_until_at_least: accesses address 0x0, where there is no memory"});
+  expect("atom_add<Order::relaxed, Scope::gpu>(reinterpret_cast<u32*>(16), 1u);",
+         {"accesses address 0x10, where there is no memory"});
+  expect("wait_until_at_least<Scope::gpu>(reinterpret_cast<u32*>(16), 1);",
+         {"accesses address 0x10, where there is no memory"});
 }
 
 TEST(EngineTime, PassesWithEveryLookAndWithSleep) {
