@@ -52,7 +52,8 @@ concept GemmPolicy = requires {
   typename P::FollowingTiles;
   typename P::Staging;  // what a warpgroup's epilogue needs in shared memory
   P::kRows, P::kColumns, P::kWaves, P::kMathWarpgroups, P::kStages, P::kClusterSize;
-  P::kOperandWarps, P::kScaleSlots, P::kFirstColumnScaleSlot, P::kScaleRun, P::kScaleRuns;
+  P::kOperandWarps, P::kScaleSlots, P::kScaleSlotsAtOnce, P::kFirstColumnScaleSlot, P::kScaleRun,
+      P::kScaleRuns;
 };
 
 template <GemmPolicy P>
@@ -145,7 +146,7 @@ struct GemmSm90 {
   /// took part in every stage cost 3 % of the whole kernel (docs/MEASURED.md).
   DEV static void copy_scales(const Params& params, Smem& smem, int warp) {
     constexpr int kWarps = kCopyWarps - 1, kSlots = P::kScaleSlots / kWarps;
-    constexpr int kAtOnce = kSlots > 3 ? kSlots / 2 : kSlots;  // what 40 registers hold
+    constexpr int kAtOnce = P::kScaleSlotsAtOnce;
     static_assert(P::kScaleSlots % kWarps == 0 && kSlots % kAtOnce == 0);
     const int lane = ptx::lane_idx();
     typename P::FollowingTiles tiles(params, smem.tiles);

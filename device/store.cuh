@@ -137,24 +137,6 @@ DEV void store_by_threads(const float (&sum)[kN / 2], const ThreadMatrix<T>& d, 
   }
 }
 
-/// Of a swapped tile, where columns of D lie on the 64-row side and kRows rows of D are wgmma's
-/// columns: turns register pairs, which hold two rows of D in one column, into neighbours of one
-/// row. Lanes four apart hold neighbouring columns of D; the one with the even column takes the
-/// first of the two rows, the other one the second. f(row, column, first, second) is called for
-/// each pair.
-template <int kRows, class F>
-DEV void for_each_swapped_pair(const float (&sum)[kRows / 2], int first_row, int first_column,
-                               F&& f) {
-  const int lane = ptx::lane_idx(), odd = lane / 4 % 2;
-  const int column = first_column + ptx::warp_idx() % 4 * 16 + lane / 4 - odd;
-  KILN_UNROLL
-  for (int i = 0; i < kRows / 2; i += 2) {
-    const float other = ptx::shuffle_xor(odd ? sum[i] : sum[i + 1], 4);
-    const float first = odd ? other : sum[i], second = odd ? sum[i + 1] : other;
-    f(first_row + i / 4 * 8 + lane % 4 * 2 + odd, column + (i & 2) * 4, first, second);
-  }
-}
-
 /// Writes one strip, kBytes wide and starting at register kFirst, of the warp's 16 rows.
 template <int kN, int kBytes>
 DEV void stage_strip(u8* strip, const float (&sum)[kN / 2], int first_register, u16) {

@@ -20,6 +20,9 @@ struct GemmFp8Policy {
   static constexpr int kMathWarpgroups = C.math_warpgroups, kWaves = waves(C);
   static constexpr int kClusterSize = cluster_size(C);
   static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = a_scale_slots(C);
+  // Of a scale warp's own slots, those that it loads at a time: what 40 registers hold.
+  static constexpr int kSlotsOfWarp = kScaleSlots / kScaleWarps;
+  static constexpr int kScaleSlotsAtOnce = kSlotsOfWarp > 3 ? kSlotsOfWarp / 2 : kSlotsOfWarp;
   static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
   static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
   static constexpr bool kLoadsByTma = C.load == CopyPath::tma;

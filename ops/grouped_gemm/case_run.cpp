@@ -196,7 +196,8 @@ GroupedGemmArgs GroupedCaseRun::host_args() {
 }
 
 std::optional<std::string> GroupedCaseRun::run(const Device& device, Options options) {
-  Backend& backend = backend_of(device);
+  // The cpu device's memory is the host's, as the emulator's is.
+  Backend& backend = device.kind == Device::Kind::cpu ? emu_backend() : backend_of(device);
   const std::array<GuardedMatrix*, 7> tensors = {&a_, &a_scales_, &b_,   &b_scales_,
                                                  &c_, &d_,        &ends_};
   constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c", "d", "index"};

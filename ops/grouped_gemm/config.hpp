@@ -10,7 +10,7 @@ namespace kiln {
 
 /// One compiled kernel. The kind of grouping is not in it: one kernel walks them all.
 struct GroupedConfig {
-  int tile_n = 128;      // columns of a direct tile, a multiple of 16 from 64 to 176
+  int tile_n = 128;      // columns of a direct tile, a multiple of 16 from 64 to widest_tile()
   int stages = 4;        // K blocks in flight between the copy and the math warps
   int store_strips = 2;  // staged strips of D a warpgroup; all of its tile, or a divisor
   Multicast multicast = Multicast::none;  // none, or a: neighbours along N share rows of A
@@ -53,8 +53,8 @@ constexpr GemmConfig direct_of(const GroupedConfig& c) {
           .store = c.store};
 }
 
-/// The walk's own registers leave no room for a wider direct tile.
-inline constexpr int kWidestGrouped = 176;
+/// The walk's own registers leave no room for a wider direct tile (ptxas of CUDA 13.0).
+constexpr int widest_tile(BScales b_scales) { return b_scales == BScales::row_1x128 ? 160 : 176; }
 
 /// Rows of B that a swapped tile has on wgmma's 64-row side, at most; a launch may want fewer, so
 /// that its tiles come out even (GroupColumns::swapped_width).
@@ -83,7 +83,8 @@ constexpr int smem_bytes(const GroupedConfig& c) {
 /// Why a config cannot be compiled, or null if it can.
 constexpr const char* refusal(const GroupedConfig& c) {
   if (const char* reason = refusal(direct_of(c))) return reason;
-  if (c.tile_n < kLargestTail || c.tile_n > kWidestGrouped) return "tile_n is 64 to 176";
+  if (c.tile_n < kLargestTail || c.tile_n > widest_tile(c.b_scales))
+    return "tile_n is 64 to 176, or 160 where B is scaled by rows";
   if (c.multicast == Multicast::b) return "groups share rows of A or nothing";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
   return nullptr;

@@ -14,6 +14,7 @@
 #include "device/load.cuh"
 #include "device/promote.cuh"
 #include "device/store.cuh"
+#include "device/store_swapped.cuh"
 #include "ops/grouped_gemm/config.hpp"
 
 namespace kiln {
@@ -28,6 +29,8 @@ struct GroupedFp8Policy {
   static constexpr int kMathWarpgroups = 2, kStages = C.stages;
   static constexpr int kClusterSize = cluster_size(C);
   static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = kRowScaleSlots;
+  // A tile takes more of the scale warps' 40 registers than gemm's does.
+  static constexpr int kScaleSlotsAtOnce = kScaleSlots / kScaleWarps % 2 == 0 ? 2 : 1;
   static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
   static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
   static constexpr bool kLoadsByTma = C.load == CopyPath::tma;

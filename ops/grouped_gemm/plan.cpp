@@ -113,7 +113,7 @@ GroupedConfig config_of(const GroupedProblem& p, int tile_n, Multicast multicast
 
 std::vector<GroupedConfig> table(const GroupedProblem& p) {
   std::vector<GroupedConfig> configs;
-  for (int tile_n = kWidestGrouped; tile_n >= kLargestTail; tile_n -= 16)
+  for (int tile_n = widest_tile(p.b_scales); tile_n >= kLargestTail; tile_n -= 16)
     for (const Multicast multicast : {Multicast::a, Multicast::none})
       configs.push_back(config_of(p, tile_n, multicast));
   return configs;

@@ -1,30 +1,18 @@
-// Every kernel of the library compiles for sm_90a without spills, stack or serialised wgmmas.
+// Every kernel of gemm compiles for sm_90a without spills, stack or serialised wgmmas.
 // KILN_TEST_EVERY=1 compiles all configs of every combination of types and copy paths; by default
 // the combination that callers use most is whole and the others are sampled, the rarer the thinner.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <mutex>
 #include <ostream>
 
-#include "arith/parallel.hpp"
-#include "kiln/error.hpp"
 #include "ops/gemm/cases.hpp"
 #include "ops/gemm/text.hpp"
-#include "runtime/cubin_compiler.hpp"
+#include "tests/compile/clean_kernels.hpp"
 
 namespace kiln {
 namespace {
-
-/// NVRTC, or a skipped test where there is none.
-#define KILN_NEED_COMPILER()      \
-  try {                           \
-    cubin_compiler().toolchain(); \
-  } catch (const Error& error) {  \
-    GTEST_SKIP() << error.what(); \
-  }
 
 struct Types {
   std::string name;
@@ -80,19 +68,6 @@ bool is_widest(const GemmConfig& config, const std::vector<GemmConfig>& configs)
          });
 }
 
-std::string complaint(const GemmConfig& config) {
-  const ResourceReport report = cubin_compiler().report(source_of(config));
-  const int limit = config.math_warpgroups == 2 ? 168 : 255;  // 65536 registers / threads
-  std::string text;
-  if (report.spill_store_bytes || report.spill_load_bytes || report.stack_bytes)
-    text += fmt::format(" {} bytes of stack, {}/{} of spills", report.stack_bytes,
-                        report.spill_store_bytes, report.spill_load_bytes);
-  if (report.registers == 0 || report.registers > limit)
-    text += fmt::format(" {} registers, limit {}", report.registers, limit);
-  for (const std::string& warning : report.warnings) text += " " + warning;
-  return text.empty() ? text : to_string(config) + ":" + text;
-}
-
 void expect_clean(const Types& types, std::size_t every) {
   const std::vector<GemmConfig> all = all_configs(types.problem);
   std::vector<GemmConfig> configs;
@@ -101,17 +76,7 @@ void expect_clean(const Types& types, std::size_t every) {
     if ((i + types.shift) % every == 0 || is_widest(all[i], all)) configs.push_back(all[i]);
   }
   EXPECT_GE(configs.size(), 2u);  // the widest tiles
-  std::mutex mutex;
-  parallel_for(static_cast<i64>(configs.size()), 0, [&](i64 i) {
-    std::string text;
-    try {
-      text = complaint(configs[static_cast<std::size_t>(i)]);
-    } catch (const Error& error) {
-      text = to_string(configs[static_cast<std::size_t>(i)]) + ": " + error.what();
-    }
-    const std::lock_guard lock(mutex);
-    if (!text.empty()) ADD_FAILURE() << text;
-  });
+  expect_clean(configs);
 }
 
 class Compile : public testing::TestWithParam<Types> {};

@@ -7,8 +7,11 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <regex>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/mutants/tokens.hpp"
 
@@ -197,11 +200,33 @@ std::vector<Mutant> automatic_mutants_of(const std::string& file, const std::str
   return Mutator(file, text).make();
 }
 
-std::vector<Mutant> automatic_mutants(const SourceTexts& sources) {
+namespace {
+
+/// A file and all that it includes, directly or not.
+std::set<std::string> included(const SourceTexts& sources, const std::string& kernel) {
+  std::set<std::string> files;
+  std::vector<std::string> next = {kernel};
+  const std::regex include("#include \"([^\"]+)\"");
+  while (!next.empty()) {
+    const std::string file = next.back();
+    next.pop_back();
+    const auto source = sources.find(file);
+    if (source == sources.end() || !files.insert(file).second) continue;
+    const std::string& text = source->second;
+    for (std::sregex_iterator at(text.begin(), text.end(), include), end; at != end; ++at)
+      next.push_back((*at)[1]);
+  }
+  return files;
+}
+
+}  // namespace
+
+std::vector<Mutant> automatic_mutants(const SourceTexts& sources, const std::string& kernel) {
   std::vector<Mutant> all;
-  for (const auto& [file, text] : sources) {
+  for (const std::string& file : included(sources, kernel)) {
     if (file.starts_with("device/ptx")) continue;  // the seam, another machine's on a GPU
-    for (Mutant& mutant : automatic_mutants_of(file, text)) all.push_back(std::move(mutant));
+    for (Mutant& mutant : automatic_mutants_of(file, sources.at(file)))
+      all.push_back(std::move(mutant));
   }
   return all;
 }

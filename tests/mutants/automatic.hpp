@@ -16,9 +16,11 @@
 
 namespace kiln::test {
 
-/// Every such mutant of the kernels' sources, in the order of the files. An id is made of the file,
-/// the line's text and the change, so it outlives changes elsewhere.
-std::vector<Mutant> automatic_mutants(const SourceTexts& sources);
+/// Every such mutant of a kernel's source and of what it includes, in the order of the files: the
+/// trials run gemm's kernels, and say nothing of code that those do not have. An id is made of the
+/// file, the line's text and the change, so it outlives changes elsewhere.
+std::vector<Mutant> automatic_mutants(const SourceTexts& sources,
+                                      const std::string& kernel = "ops/gemm/kernel.cuh");
 
 /// Those of one text.
 std::vector<Mutant> automatic_mutants_of(const std::string& file, const std::string& text);

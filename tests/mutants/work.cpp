@@ -68,8 +68,7 @@ struct Counts {
   }
   std::uint64_t waits() const {
     const std::uint64_t math_threads = warpgroups() * 128;
-    const std::uint64_t last = cluster() > 1 ? ctas * static_cast<std::uint64_t>(c.stages) : 0;
-    return (blocks * operand_warps() + last) * 32 + runs * 3 * 32 + (blocks + runs) * math_threads;
+    return blocks * operand_warps() * 32 + runs * 3 * 32 + (blocks + runs) * math_threads;
   }
   std::uint64_t fences() const {
     return (by_tma() ? 0 : blocks * operand_warps() * 32) + rounds() * 128;
