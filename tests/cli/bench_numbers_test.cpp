@@ -12,9 +12,7 @@
 namespace kiln::bench {
 namespace {
 
-std::string baselines_path() {
-  return KILN_SOURCE_DIR "/bench/baselines/h200_peers.json";
-}
+std::string baselines_path() { return KILN_SOURCE_DIR "/bench/baselines/h200_peers.json"; }
 
 TEST(BenchStats, Summary) {
   const Summary odd = summarise({5, 1, 9});

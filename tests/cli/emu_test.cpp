@@ -247,8 +247,8 @@ TEST_F(CliEmuCheckout, UnchangedSourcesPass) {
 
 /// Found, made small, and had again by the command that is printed.
 TEST_F(CliEmuCheckout, AStageReleasedTooEarlyIsFound) {
-  const std::string wait = "          ptx::wgmma_wait<0>(product);\n",
-                    release = "          if (wave == kLast) smem.stages.release(at);\n";
+  const std::string wait = "        ptx::wgmma_wait<0>(product);\n",
+                    release = "        if (wave == kLast) smem.stages.release(at);\n";
   edit("device/gemm_sm90.cuh", release, "");
   edit("device/gemm_sm90.cuh", wait, release + wait);
   const Outcome outcome =
