@@ -60,8 +60,9 @@ std::vector<GroupRows> rows_of_groups(const GroupedGemmArgs& args) {
     case Grouping::Kind::masked:
       break;
   }
-  std::vector<GroupRows> found;
-  for (int g = 0; g < groups; ++g) found.push_back({g, g, 0, std::clamp<i64>(index[g], 0, rows)});
+  std::vector<GroupRows> found(static_cast<std::size_t>(groups));
+  for (int g = 0; g < groups; ++g)
+    found[static_cast<std::size_t>(g)] = {g, g, 0, std::clamp<i64>(index[g], 0, rows)};
   return found;
 }
 
