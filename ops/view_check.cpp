@@ -141,6 +141,52 @@ void ViewCheck::disjoint(const TensorView& d, const char* name, const TensorView
                        y.end));
 }
 
+void ViewCheck::product_shapes(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
+                               const std::optional<TensorView>& c) const {
+  if (a.recipe != ScaleRecipe::row_1x128)
+    refuse(fmt::format("a.recipe is {}, wanted row_1x128", to_string(a.recipe)));
+  if (b.recipe != ScaleRecipe::block_128x128 && b.recipe != ScaleRecipe::row_1x128)
+    refuse(fmt::format("b.recipe is {}, wanted block_128x128 or row_1x128", to_string(b.recipe)));
+  const TensorView &rows = a.values, &columns = b.values;
+  size("a", "M", rows.shape[0]);
+  size("a", "K", rows.shape[1]);
+  size("b", "N", columns.shape[0]);
+  if (columns.shape[1] != rows.shape[1])
+    refuse(fmt::format("b has shape {}, wanted [{}N, K] with K = {} as in a", shape_text(columns),
+                       columns.batch == 1 ? "" : "G, ", rows.shape[1]));
+  if (d.shape[0] != rows.shape[0] || d.shape[1] != columns.shape[0])
+    refuse(fmt::format("d has shape {}, wanted [M, N] = [{}, {}]", shape_text(d), rows.shape[0],
+                       columns.shape[0]));
+  if (c && c->shape != d.shape)
+    refuse(fmt::format("c has shape {}, wanted [M, N] = {}", shape_text(*c), shape_text(d)));
+}
+
+void ViewCheck::product(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
+                        const std::optional<TensorView>& c, i64 planes, i64 groups) const {
+  dtype("a", a.values, DType::e4m3);
+  dtype("b", b.values, DType::e4m3);
+  output_dtype("d", d);
+  if (c) output_dtype("c", *c);
+  product_shapes(a, b, d, c);
+  batch("a", a.values, planes);
+  batch("b", b.values, groups);
+  batch("d", d, planes);
+  if (c) batch("c", *c, planes);
+  matrix("a", a.values);
+  matrix("b", b.values);
+  matrix("d", d);
+  separate("d", d);
+  if (c) matrix("c", *c);
+  const i64 k = a.values.shape[1];
+  scales("a", a, "M", a.values.shape[0], k, planes);
+  scales("b", b, "N", b.values.shape[0], k, groups);
+  disjoint(d, "a", a.values);
+  disjoint(d, "a.scales", a.scales);
+  disjoint(d, "b", b.values);
+  disjoint(d, "b.scales", b.scales);
+  if (c && !same_matrix(d, *c)) disjoint(d, "c (and is not exactly c)", *c);
+}
+
 void ViewCheck::options(const Options& options) const {
   if (options.sm_budget < 0)
     refuse(fmt::format("options.sm_budget is {}, wanted 0 or more", options.sm_budget));

@@ -40,9 +40,16 @@ class ViewCheck {
               i64 batch) const;
   /// `d` is written and `input` read.
   void disjoint(const TensorView& d, const char* name, const TensorView& input) const;
+  /// All of D = A * B^T (+ C) by matrices: types, recipes, shapes, memory. A, D and C are batches
+  /// of `planes` matrices, B of `groups`.
+  void product(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
+               const std::optional<TensorView>& c, i64 planes, i64 groups) const;
   void options(const Options& options) const;
 
  private:
+  void product_shapes(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
+                      const std::optional<TensorView>& c) const;
+
   const char* operation_;
 };
 

@@ -214,10 +214,7 @@ std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arc
     }
     candidates.push_back(std::move(candidate));
   }
-  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& x, const auto& y) {
-    if (x.refused.empty() != y.refused.empty()) return x.refused.empty();
-    return x.refused.empty() && x.microseconds < y.microseconds;
-  });
+  best_first(candidates);
   return candidates;
 }
 

@@ -1,6 +1,7 @@
 // Planning: GemmProblem x Arch -> GemmPlan. Pure: no device query, environment, global or clock.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,15 @@ double launch_us(double cycles, double bytes);
 /// Staging and stages that fit the shared memory beside everything else in `config`, of which
 /// `reserved` bytes are not to be used.
 void fit_shared_memory(GemmConfig& config, int reserved = 0);
+
+/// Sorts an operation's candidates: the fastest first, the refused ones last.
+template <class Candidate>
+void best_first(std::vector<Candidate>& candidates) {
+  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& x, const auto& y) {
+    if (x.refused.empty() != y.refused.empty()) return x.refused.empty();
+    return x.refused.empty() && x.microseconds < y.microseconds;
+  });
+}
 
 /// Every candidate, best first, the refused ones last. For kiln explain.
 std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arch& arch);

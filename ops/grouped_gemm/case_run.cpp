@@ -145,7 +145,6 @@ GroupedCaseRun::GroupedCaseRun(const GroupedCase& t)
       expected_(d_) {
   std::mt19937 random(t.seed * 2654435761u + 17);
   const Dealt dealt = deal(t);
-  index_ = dealt.index;
   const GroupedGemmArgs args = host_args();
   for (i64 g = 0; g < args.b.values.batch; ++g)
     fill_operand({args.b.values.matrix(g), args.b.scales.matrix(g), args.b.recipe}, t.values,
@@ -155,14 +154,16 @@ GroupedCaseRun::GroupedCaseRun(const GroupedCase& t)
     fill_operand(gemm.a, t.values, random);
     if (gemm.c) fill_addend(*gemm.c, t.values, random);
   }
-  set_index(dealt.index);
+  write_index(dealt.index);
   expect(dealt.rows);
 }
 
+void GroupedCaseRun::write_index(const std::vector<int>& index) {
+  std::memcpy(ends_.view().data, index.data(), index.size() * sizeof(int));
+}
+
 void GroupedCaseRun::set_index(const std::vector<int>& index) {
-  index_ = index;
-  const TensorView view = ends_.view();
-  std::memcpy(view.data, index.data(), index.size() * sizeof(int));
+  write_index(index);
   expect(rows_of_groups(host_args()));
 }
 

@@ -59,11 +59,11 @@ class GroupedCaseRun {
   GroupedGemmArgs host_args();
 
  private:
+  void write_index(const std::vector<int>& index);
   void expect(const std::vector<GroupRows>& rows);
 
   GroupedCase test_;
   i64 rows_ = 0;
-  std::vector<int> index_;
   GuardedMatrix a_, a_scales_, b_, b_scales_, c_, d_, ends_;
   GuardedMatrix expected_;
 };

@@ -173,10 +173,7 @@ std::vector<GroupedCandidate> grouped_candidates(const GroupedProblem& problem, 
     }
     candidates.push_back(std::move(candidate));
   }
-  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& x, const auto& y) {
-    if (x.refused.empty() != y.refused.empty()) return x.refused.empty();
-    return x.refused.empty() && x.microseconds < y.microseconds;
-  });
+  best_first(candidates);
   return candidates;
 }
 
