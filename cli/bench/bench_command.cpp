@@ -1,4 +1,4 @@
-// `kiln bench gemm`, `kiln bench host`, `kiln bench compare`.
+// `kiln bench gemm`, `kiln bench grouped`, `kiln bench host`, `kiln bench compare`.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -6,13 +6,13 @@
 #include <memory>
 
 #include "cli/bench/gemm_command.hpp"
+#include "cli/bench/grouped_command.hpp"
 #include "cli/bench/host_bench.hpp"
 #include "cli/bench/results.hpp"
 #include "cli/bench/stats.hpp"
 #include "cli/commands.hpp"
 #include "cli/words.hpp"
 #include "kiln/error.hpp"
-#include "runtime/files.hpp"
 
 namespace kiln::bench {
 namespace {
@@ -21,16 +21,6 @@ struct CompareRequest {
   std::string before, after;
   double threshold = 2;  // percent
 };
-
-Json read_results(const std::string& path) {
-  const auto bytes = read_file(path);
-  if (!bytes)
-    throw Error(ErrorCode::io, fmt::format("cannot read {}: {}", path, errno_text(errno)));
-  const char* text = reinterpret_cast<const char*>(bytes->data());
-  Json json = Json::parse(text, text + bytes->size(), nullptr, false);
-  if (!json.is_object()) throw Error(ErrorCode::io, path + " is no JSON file of results");
-  return json;
-}
 
 void run_compare(const CompareRequest& request) {
   const Comparison result = compare(read_results(request.before), read_results(request.after));
@@ -99,6 +89,12 @@ void add_bench_command(CLI::App& program) {
   const auto gemm_request = std::make_shared<bench::GemmRequest>();
   bench::add_gemm_options(*gemm, *gemm_request);
   gemm->callback([gemm_request] { bench::run_gemm_command(*gemm_request); });
+
+  CLI::App* grouped = bench->add_subcommand(
+      "grouped", "kernel times of grouped FP8 GEMMs, kinds of grouping side by side");
+  const auto grouped_request = std::make_shared<bench::GroupedRequest>();
+  bench::add_grouped_options(*grouped, *grouped_request);
+  grouped->callback([grouped_request] { bench::run_grouped_command(*grouped_request); });
 
   CLI::App* host =
       bench->add_subcommand("host", "host time of a call, and of the first one in a process");

@@ -104,6 +104,53 @@ Json run_facts(const Gpu& gpu, Clocks& clocks, CompilerKind compiler) {
           {"kernel_compiler", to_string(compiler)}};
 }
 
+CudaMachine::CudaMachine(const TimingRequest& request)
+    : request_(request),
+      driver_(driver_or_throw(request.device)),
+      backend_(cuda_backend(request.device, request.compiler)),
+      gpu_(driver_, request.device),
+      directories_(nvidia_directories()) {
+  auto recorder = open_cupti(directories_, no_cupti_);
+  clocks_ = open_nvml(gpu_.pci_bus_id(), driver_.path(), no_nvml_);
+  const CudaTimerOptions options{.fill_bytes =
+                                     static_cast<std::size_t>(request.flush_mb) * 1'000'000};
+  flush_mb_ = filled_bytes(request.flush, options) / 1'000'000;
+  timer_ = make_cuda_timer(backend_, gpu_, request.flush, std::move(recorder), no_cupti_, options);
+}
+
+Json CudaMachine::facts() {
+  Json run = run_facts(gpu_, *clocks_, request_.compiler);
+  run["timer"] = timer_->describe();
+  run["flush"] = to_string(request_.flush);
+  run["flush_mb"] = flush_mb_;
+  run["runs"] = request_.runs;
+  run["warm_up"] = request_.warm_up;
+  run["clocks_before"] = json_of(clocks_->read());
+  return run;
+}
+
+std::string CudaMachine::head(const Json& run) const {
+  std::string text = fmt::format(
+      "{}, driver {}, NVRTC {}, kiln {}{}\n", gpu_.name(), clocks_->driver_version(),
+      run["nvrtc"].get<std::string>(), run["commit"].get<std::string>().substr(0, 12),
+      run["dirty"].get<bool>() ? " with changes" : "");
+  text += fmt::format("timer {}; flush {}, {} MB; {} runs\n", timer_->describe(),
+                      to_string(request_.flush), flush_mb_, request_.runs);
+  if (!no_nvml_.empty()) text += "clocks are not known: " + no_nvml_ + "\n";
+  return text;
+}
+
+std::string CudaMachine::finish(ResultFile& file) {
+  std::string text;
+  if (const std::string now = timer_->describe(); now != file.json()["run"]["timer"])
+    text += "note: the timer became " + now + "\n";
+  const ClockReading after = clocks_->read();
+  file.set("clocks_after", json_of(after));
+  file.set("timer", timer_->describe());
+  file.set("finished", utc_now());
+  return text + "after: " + to_string(after) + "\n";
+}
+
 CudaRunner::CudaRunner(int device, CompilerKind compiler)
     : device_(device),
       options_{.device = {Device::Kind::cuda, device}},

@@ -24,6 +24,47 @@ Json run_facts(const Gpu& gpu, Clocks& clocks, CompilerKind compiler);
 /// Error{no_device} that starts with "no CUDA device: ", whatever is missing.
 Driver& driver_or_throw(int device);
 
+/// How kernels are timed on a GPU, as every benchmark of kernels asks for it.
+struct TimingRequest {
+  int device = 0;
+  Flush flush = Flush::dirty;
+  int flush_mb = 8000;
+  int runs = 30, warm_up = 5;
+  CompilerKind compiler = CompilerKind::nvrtc;
+};
+
+/// A GPU with its clocks and its timer, and what the files and tables say of them.
+class CudaMachine {
+ public:
+  /// Throws Error{no_device}.
+  explicit CudaMachine(const TimingRequest& request);
+
+  Backend& backend() { return backend_; }
+  const Gpu& gpu() const { return gpu_; }
+  Timer& timer() { return *timer_; }
+  Clocks& clocks() { return *clocks_; }
+  const std::vector<std::string>& directories() const { return directories_; }
+
+  /// For the file's "run".
+  Json facts();
+  /// The lines above a table, of these facts.
+  std::string head(const Json& facts) const;
+  std::string clocks_before() { return "before: " + to_string(clocks_->read()) + "\n"; }
+  /// Adds to the file what is known at the end, and says it.
+  std::string finish(ResultFile& file);
+
+ private:
+  const TimingRequest request_;
+  Driver& driver_;
+  Backend& backend_;
+  const Gpu gpu_;
+  const std::vector<std::string> directories_;
+  std::string no_cupti_, no_nvml_;
+  std::size_t flush_mb_;
+  std::unique_ptr<Clocks> clocks_;
+  std::unique_ptr<Timer> timer_;
+};
+
 class CudaRunner final : public GemmRunner {
  public:
   CudaRunner(int device, CompilerKind compiler);

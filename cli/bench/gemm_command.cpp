@@ -49,54 +49,33 @@ void run_gemm_command(const GemmRequest& request) {
   const RowPlan plan = plan_rows(request, file_of_peers);
 
   const CompilerKind compiler = choose_compiler(request.compiler);
-  Driver& cuda = driver_or_throw(request.device);
+  CudaMachine machine({.device = request.device,
+                       .flush = plan.flush,
+                       .flush_mb = request.flush_mb,
+                       .runs = request.runs,
+                       .warm_up = request.warm_up,
+                       .compiler = compiler});
   CudaRunner runner(request.device, compiler);
-  const Gpu gpu(cuda, request.device);
-  const std::vector<std::string> directories = nvidia_directories();
-  std::string no_cupti, no_nvml;
-  auto recorder = open_cupti(directories, no_cupti);
-  const auto clocks = open_nvml(gpu.pci_bus_id(), cuda.path(), no_nvml);
-  const CudaTimerOptions timer_options{.fill_bytes =
-                                           static_cast<std::size_t>(request.flush_mb) * 1'000'000};
-  const std::size_t flush_mb = filled_bytes(plan.flush, timer_options) / 1'000'000;
-  const auto timer = make_cuda_timer(runner.backend(), gpu, plan.flush, std::move(recorder),
-                                     no_cupti, timer_options);
-  const auto baselines = open_baselines(request.baselines, runner.backend(), directories);
+  const auto baselines =
+      open_baselines(request.baselines, runner.backend(), machine.directories());
 
-  Json run = run_facts(gpu, *clocks, compiler);
-  run["timer"] = timer->describe();
-  run["flush"] = to_string(plan.flush);
-  run["flush_mb"] = flush_mb;
-  run["runs"] = request.runs;
-  run["warm_up"] = request.warm_up;
+  Json run = machine.facts();
   run["check"] = to_string(request.check);
   run["scale_layout"] = to_string(request.scale_layout);
   if (!baselines.empty()) run["cublaslt"] = baselines.front()->describe();
   if (!request.against.empty()) run["against"] = request.against;
-  run["clocks_before"] = json_of(clocks->read());
-  print(fmt::format("{}, driver {}, NVRTC {}, kiln {}{}\n", gpu.name(), clocks->driver_version(),
-                    run["nvrtc"].get<std::string>(), run["commit"].get<std::string>().substr(0, 12),
-                    run["dirty"].get<bool>() ? " with changes" : ""));
-  print(fmt::format("timer {}; flush {}, {} MB; {} runs\n", timer->describe(),
-                    to_string(plan.flush), flush_mb, request.runs));
+  print(machine.head(run));
   if (!baselines.empty()) print("cuBLASLt " + baselines.front()->describe() + "\n");
-  if (!no_nvml.empty()) print("clocks are not known: " + no_nvml + "\n");
   for (const std::string& note : plan.notes) print("note: " + note + "\n");
-  if (const std::string note = card_note(request, gpu.name()); !note.empty())
+  if (const std::string note = card_note(request, machine.gpu().name()); !note.empty())
     print("note: " + note + "\n");
-  print("before: " + to_string(clocks->read()) + "\n");
+  print(machine.clocks_before());
 
   ResultFile file(request.json, std::move(run));
-  const FlowResult result =
-      run_gemm_flow(request, plan, file_of_peers, {runner.backend(), *timer, *clocks, baselines},
-                    runner, file, print);
-  if (const std::string now = timer->describe(); now != file.json()["run"]["timer"])
-    print("note: the timer became " + now + "\n");
-  const ClockReading after = clocks->read();
-  print("after: " + to_string(after) + "\n");
-  file.set("clocks_after", json_of(after));
-  file.set("timer", timer->describe());
-  file.set("finished", utc_now());
+  const FlowResult result = run_gemm_flow(
+      request, plan, file_of_peers,
+      {runner.backend(), machine.timer(), machine.clocks(), baselines}, runner, file, print);
+  print(machine.finish(file));
   if (result.wrong + result.failed > 0)
     throw Error(ErrorCode::internal,
                 fmt::format("bench: of {} rows {} gave wrong bits and {} failed",

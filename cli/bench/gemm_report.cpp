@@ -8,12 +8,6 @@
 namespace kiln::bench {
 namespace {
 
-/// Figures that repeat runs do not confirm are noise in a diff.
-double rounded(double value, int digits) {
-  const double step = std::pow(10.0, digits);
-  return std::round(value * step) / step;
-}
-
 double us_of(double value) { return rounded(value, 3); }
 
 struct Tally {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "cli/output_file.hpp"
+#include "kiln/error.hpp"
 #include "runtime/files.hpp"
 
 namespace kiln::bench {
@@ -19,7 +20,9 @@ std::string text_in(const Json& row, const char* name) {
 /// What tells rows of one section apart besides their keys.
 std::string identity(const Json& row) {
   std::string text = name_of(key_of(row));
-  for (const char* name : {"config_asked", "layout", "compiler"})
+  if (row.contains("groups"))
+    text += fmt::format(" {} groups of {}", row["groups"].dump(), row.value("rows", Json()).dump());
+  for (const char* name : {"kind", "config_asked", "layout", "compiler"})
     if (const std::string value = text_in(row, name); !value.empty())
       text.append(1, ' ').append(value);
   return text;
@@ -105,6 +108,16 @@ void ResultFile::save() const {
   text += "\n}\n";
 
   cli::write_whole_file(path_, as_bytes(text));
+}
+
+Json read_results(const std::string& path) {
+  const auto bytes = read_file(path);
+  if (!bytes)
+    throw Error(ErrorCode::io, fmt::format("cannot read {}: {}", path, errno_text(errno)));
+  const char* text = reinterpret_cast<const char*>(bytes->data());
+  Json json = Json::parse(text, text + bytes->size(), nullptr, false);
+  if (!json.is_object()) throw Error(ErrorCode::io, path + " is no JSON file of results");
+  return json;
 }
 
 std::string utc_now() {

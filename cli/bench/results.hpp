@@ -27,6 +27,9 @@ class ResultFile {
   Json json_;
 };
 
+/// What a file of results (or of peers' times) holds. Throws Error{io} naming the file.
+Json read_results(const std::string& path);
+
 /// The commit that the program was built from, and whether the tree had changes.
 struct BuildInfo {
   std::string commit;  // "unknown" outside a repository

@@ -26,4 +26,9 @@ double geometric_mean(std::span<const double> values) {
   return std::exp(sum / static_cast<double>(values.size()));
 }
 
+double rounded(double value, int digits) {
+  const double step = std::pow(10.0, digits);
+  return std::round(value * step) / step;
+}
+
 }  // namespace kiln::bench

@@ -17,4 +17,7 @@ Summary summarise(std::vector<double> values);
 /// Of positive numbers; 0 for none.
 double geometric_mean(std::span<const double> values);
 
+/// To so many decimals: figures that repeated runs do not confirm are noise in a diff.
+double rounded(double value, int digits);
+
 }  // namespace kiln::bench

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "ops/grouped_gemm/api.hpp"
+#include "runtime/jit.hpp"
 
 namespace kiln {
 namespace {
@@ -196,21 +197,21 @@ GroupedGemmArgs GroupedCaseRun::host_args() {
   return args;
 }
 
-std::optional<std::string> GroupedCaseRun::run(const Device& device, Options options) {
-  // The cpu device's memory is the host's, as the emulator's is.
-  Backend& backend = device.kind == Device::Kind::cpu ? emu_backend() : backend_of(device);
-  const std::array<GuardedMatrix*, 7> tensors = {&a_, &a_scales_, &b_,   &b_scales_,
-                                                 &c_, &d_,        &ends_};
-  constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c", "d", "index"};
-  constexpr std::size_t kD = 5;
-  std::array<void*, 7> images = {};
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    images[i] = backend.allocate(tensors[i]->image().size());
-    backend.copy_in(images[i], tensors[i]->image().data(), tensors[i]->image().size());
-  }
+namespace {
+
+constexpr std::size_t kD = 5, kIndex = 6;  // of tensors()
+
+}  // namespace
+
+std::array<GuardedMatrix*, GroupedCaseRun::kTensors> GroupedCaseRun::tensors() {
+  return {&a_, &a_scales_, &b_, &b_scales_, &c_, &d_, &ends_};
+}
+
+/// The call on copies of the tensors' images.
+GroupedGemmArgs GroupedCaseRun::args_in(const std::array<void*, kTensors>& images) {
   GroupedGemmArgs args = host_args();
   const auto move = [&](TensorView& view, std::size_t i) {
-    view.data = tensors[i]->view_at(images[i]).data;
+    view.data = tensors()[i]->view_at(images[i]).data;
   };
   move(args.a.values, 0);
   move(args.a.scales, 1);
@@ -218,7 +219,42 @@ std::optional<std::string> GroupedCaseRun::run(const Device& device, Options opt
   move(args.b.scales, 3);
   if (args.c) move(*args.c, test_.c_is_d ? kD : 4);
   move(args.d, kD);
-  move(args.groups.index, 6);
+  move(args.groups.index, kIndex);
+  return args;
+}
+
+GroupedConfig GroupedCaseRun::config() const {
+  const GroupedConfig base{.b_scales = test_.b_recipe == ScaleRecipe::row_1x128
+                                           ? BScales::row_1x128
+                                           : BScales::block_128x128,
+                           .c = test_.c,
+                           .d = test_.d};
+  return parse_grouped_config(test_.config, base);
+}
+
+void GroupedCaseRun::prepare(const Device& device) {
+  if (!test_.config.empty()) {
+    jit(backend_of(device), source_of(config()), kernel_shape(config()));
+    return;
+  }
+  // Only how addresses are aligned decides what is compiled.
+  std::array<void*, kTensors> images;
+  for (std::size_t i = 0; i < kTensors; ++i)
+    images[i] = reinterpret_cast<void*>((i + 1) << 40);
+  grouped_gemm_prepare(args_in(images), {.device = device});
+}
+
+std::optional<std::string> GroupedCaseRun::run(const Device& device, Options options) {
+  // The cpu device's memory is the host's, as the emulator's is.
+  Backend& backend = device.kind == Device::Kind::cpu ? emu_backend() : backend_of(device);
+  constexpr const char* kNames[] = {"a", "a.scales", "b", "b.scales", "c", "d", "index"};
+  const auto tensors = this->tensors();
+  std::array<void*, kTensors> images = {};
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    images[i] = backend.allocate(tensors[i]->image().size());
+    backend.copy_in(images[i], tensors[i]->image().data(), tensors[i]->image().size());
+  }
+  const GroupedGemmArgs args = args_in(images);
   options.device = device;
   backend.synchronize();
   std::optional<std::string> wrong;
@@ -226,12 +262,7 @@ std::optional<std::string> GroupedCaseRun::run(const Device& device, Options opt
     if (test_.config.empty()) {
       grouped_gemm(args, options);
     } else {
-      const GroupedConfig base{.b_scales = test_.b_recipe == ScaleRecipe::row_1x128
-                                               ? BScales::row_1x128
-                                               : BScales::block_128x128,
-                               .c = test_.c,
-                               .d = test_.d};
-      grouped_gemm_with_config(args, parse_grouped_config(test_.config, base), options);
+      grouped_gemm_with_config(args, config(), options);
     }
     backend.synchronize();
   } catch (...) {

@@ -6,6 +6,7 @@
 // rows by themselves.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "kiln/grouped_gemm.hpp"
 #include "ops/gemm/case_run.hpp"
+#include "ops/grouped_gemm/config.hpp"
 #include "ops/grouped_gemm/model.hpp"
 
 namespace kiln {
@@ -51,6 +53,9 @@ class GroupedCaseRun {
   /// Empty: every byte is right.
   std::optional<std::string> run(const Device& device, Options options = {});
 
+  /// Compiles and loads what run(device) will use; several threads may do so for several cases.
+  void prepare(const Device& device);
+
   /// Overwrites the index, whose entries may be anything, before a run. Expected is what
   /// rows_of_groups makes of it.
   void set_index(const std::vector<int>& index);
@@ -59,6 +64,10 @@ class GroupedCaseRun {
   GroupedGemmArgs host_args();
 
  private:
+  static constexpr std::size_t kTensors = 7;
+  std::array<GuardedMatrix*, kTensors> tensors();
+  GroupedGemmArgs args_in(const std::array<void*, kTensors>& images);
+  GroupedConfig config() const;
   void write_index(const std::vector<int>& index);
   void expect(const std::vector<GroupRows>& rows);
 
