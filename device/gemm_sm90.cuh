@@ -9,8 +9,8 @@
 //
 // What is multiplied, where tiles lie and how results leave is a Policy's. A tile is computed by
 // one of the policy's bodies: which operand has wgmma's 64 rows, which its columns, and how many.
-// Each math warpgroup owns kWaves x 64 rows of the tile and works at its own pace: while one
-// promotes, the tensor core has the other's chain.
+// Each math warpgroup owns so many waves of 64 rows of the tile and works at its own pace: while
+// one promotes, the tensor core has the other's chain.
 #pragma once
 
 #include "device/load.cuh"
@@ -33,6 +33,7 @@ inline constexpr int kStagingBarrier = 1;
 template <class B>
 concept GemmBody = requires {
   typename B::Promote;  // load(scales of rows, of columns, row), add(sum, product, column offset)
+  B::kWaves;            // of 64 rows a warpgroup
   B::kColumns;          // of one wgmma
 };
 
@@ -46,12 +47,12 @@ concept GemmPolicy = requires {
   typename P::Params;      // the kernel's argument
   typename P::Tile;        // what is known of a tile
   typename P::TileShared;  // shared memory of the walk: init(reading warps)
-  // Walkers, made of (params, TileShared), with bool next(Tile&): of the warp that copies operands,
-  // and of all others.
+  // Walkers, made of (params, TileShared), of the warp that copies operands and of all others:
+  // found(), and if so tile(), then advance().
   typename P::LeadingTiles;
   typename P::FollowingTiles;
   typename P::Staging;  // what a warpgroup's epilogue needs in shared memory
-  P::kRows, P::kColumns, P::kWaves, P::kMathWarpgroups, P::kStages, P::kClusterSize;
+  P::kRows, P::kColumns, P::kMathWarpgroups, P::kStages, P::kClusterSize;
   P::kOperandWarps, P::kScaleSlots, P::kScaleSlotsAtOnce, P::kFirstColumnScaleSlot, P::kScaleRun,
       P::kScaleRuns;
 };
@@ -135,10 +136,11 @@ struct GemmSm90 {
   }
 
   DEV static void copy_operands(const Params& params, Smem& smem) {
-    typename P::LeadingTiles tiles(params, smem.tiles);
     StageAt at;
-    for (Tile tile; tiles.next(tile);)
+    for (typename P::LeadingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
+      const Tile& tile = tiles.tile();
       for (int q = 0; q < params.k_blocks; ++q) copy_block(params, smem, tile, q, 0, at);
+    }
   }
 
   /// Slots of 32 scales are dealt evenly to the scale warps, a lane has one row of each of its
@@ -149,10 +151,10 @@ struct GemmSm90 {
     constexpr int kAtOnce = P::kScaleSlotsAtOnce;
     static_assert(P::kScaleSlots % kWarps == 0 && kSlots % kAtOnce == 0);
     const int lane = ptx::lane_idx();
-    typename P::FollowingTiles tiles(params, smem.tiles);
     ScalesAt at;
     StageAt stage_at;
-    for (Tile tile; tiles.next(tile);)
+    for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
+      const Tile& tile = tiles.tile();
       for (int q = 0; q < params.k_blocks; q += P::kScaleRun) {
         KILN_UNROLL
         for (int first = 0; first < kSlots; first += kAtOnce) {
@@ -177,24 +179,23 @@ struct GemmSm90 {
             copy_block(params, smem, tile, q + j, warp, stage_at);
         }
       }
+    }
   }
 
   /// What a math thread keeps from tile to tile.
   struct Worker {
     int warpgroup;
-    bool leader;        // one thread of the warpgroup
-    int first_row;      // of the warpgroup, in the tile
-    int scale_row;      // of the thread
-    u64 rows, columns;  // descriptors of the warpgroup's operands in the first stage
+    bool leader;  // one thread of the warpgroup
+    int row;      // of the thread, in a wave
     StageAt next;
     ScalesAt scales_at;
   };
 
   template <GemmBody B>
-  DEV static void load_scales(typename B::Promote (&promote)[P::kWaves], const float* scales,
+  DEV static void load_scales(typename B::Promote (&promote)[B::kWaves], const float* scales,
                               int row) {
     KILN_UNROLL
-    for (int wave = 0; wave < P::kWaves; ++wave)
+    for (int wave = 0; wave < B::kWaves; ++wave)
       promote[wave].load(scales, scales + P::kFirstColumnScaleSlot * 32, row + wave * 64);
   }
 
@@ -202,17 +203,22 @@ struct GemmSm90 {
   DEV static void compute(const Params& params, Smem& smem, const Tile& tile, Worker& worker) {
     StageAt& next = worker.next;
     ScalesAt& scales_at = worker.scales_at;
-    float sum[P::kWaves][B::kColumns / 2];
+    const int first_row = worker.warpgroup * B::kWaves * 64;  // of the warpgroup, in the tile
+    const int scale_row = first_row + worker.row;
+    const int column_offset = B::column_offset(tile);
+    const u64 first_rows = ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128);
+    const u64 first_columns = ptx::wgmma_descriptor(smem.stage[0].columns);
+    float sum[B::kWaves][B::kColumns / 2];
     KILN_UNROLL
-    for (int wave = 0; wave < P::kWaves; ++wave) {
+    for (int wave = 0; wave < B::kWaves; ++wave) {
       KILN_UNROLL
       for (int i = 0; i < B::kColumns / 2; ++i) sum[wave][i] = 0;
     }
-    typename B::Promote promote[P::kWaves];
+    typename B::Promote promote[B::kWaves];
     if (params.k_blocks > 0) {
       smem.stages.wait_full(next);
       smem.scale_runs.wait_full(scales_at);
-      load_scales<B>(promote, smem.scales[scales_at.slot].value[0], worker.scale_row);
+      load_scales<B>(promote, smem.scales[scales_at.slot].value[0], scale_row);
     }
     // Unrolled so that the position in a run of scales is known to the compiler.
     KILN_UNROLL_BY_4
@@ -220,11 +226,11 @@ struct GemmSm90 {
       const StageAt at = next;
       next.advance();
       const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;
-      const u64 rows = advance_descriptor(worker.rows, at.slot * sizeof(Stage));
-      const u64 columns = advance_descriptor(worker.columns, at.slot * sizeof(Stage));
+      const u64 rows = advance_descriptor(first_rows, at.slot * sizeof(Stage));
+      const u64 columns = advance_descriptor(first_columns, at.slot * sizeof(Stage));
       KILN_UNROLL
-      for (int wave = 0; wave < P::kWaves; ++wave) {
-        constexpr int kLast = P::kWaves - 1;
+      for (int wave = 0; wave < B::kWaves; ++wave) {
+        constexpr int kLast = B::kWaves - 1;
         float product[B::kColumns / 2];
         multiply_block_e4m3<B::kColumns>(product, advance_descriptor(rows, wave * 64 * 128),
                                          columns);
@@ -237,12 +243,12 @@ struct GemmSm90 {
           const ScalesAt next_scales = run_ends ? following(scales_at) : scales_at;
           if (run_ends) smem.scale_runs.wait_full(next_scales);
           load_scales<B>(promote, smem.scales[next_scales.slot].value[(q + 1) % P::kScaleRun],
-                         worker.scale_row);
+                         scale_row);
         }
         ptx::wgmma_wait<0>(product);
         // Once the last wave's product is there nobody reads the operands any more.
         if (wave == kLast) smem.stages.release(at);
-        current.add(sum[wave], product, B::column_offset(tile));
+        current.add(sum[wave], product, column_offset);
       }
       if (run_ends) {
         smem.scale_runs.release(scales_at);
@@ -253,23 +259,18 @@ struct GemmSm90 {
       smem.scale_runs.release(scales_at);
       scales_at.advance();
     }
-    B::finish(params, smem.staging[worker.warpgroup], sum, tile, worker.first_row, worker.leader,
+    B::finish(params, smem.staging[worker.warpgroup], sum, tile, first_row, worker.leader,
               kStagingBarrier + worker.warpgroup);
   }
 
   DEV static void math(const Params& params, Smem& smem, int warpgroup) {
     const int warp = ptx::warp_idx(), lane = ptx::lane_idx();
     const bool leader = warp % 4 == 0 && ptx::elect_one();
-    const int first_row = warpgroup * P::kWaves * 64;
-    Worker worker{.warpgroup = warpgroup,
-                  .leader = leader,
-                  .first_row = first_row,
-                  .scale_row = first_row + warp % 4 * 16 + lane / 4,
-                  .rows = ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128),
-                  .columns = ptx::wgmma_descriptor(smem.stage[0].columns)};
-    typename P::FollowingTiles tiles(params, smem.tiles);
-    for (Tile tile; tiles.next(tile);)
+    Worker worker{.warpgroup = warpgroup, .leader = leader, .row = warp % 4 * 16 + lane / 4};
+    for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
+      const Tile& tile = tiles.tile();
       P::with_body(tile, [&]<class B>(B) { compute<B>(params, smem, tile, worker); });
+    }
     // The staging must outlive the copies that read it.
     if (worker.leader) ptx::tma_store_wait_read<0>();
   }

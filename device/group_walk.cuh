@@ -5,7 +5,7 @@
 //   leading warp                                      the others
 //   entries -> rows -> tiles, summed over the lanes
 //   which lane has tile number i: its group
-//   wait_empty, write the tile, arrive  ---- ring ---->  wait_full, read, release
+//   wait_empty, write the tile, arrive  ---- ring ---->  wait_full, use it, release
 //
 // Every CTA finds the same tiles in the same order and takes its share of them.
 #pragma once
@@ -35,31 +35,30 @@ class GroupScan {
         next_(ptx::cta_idx() / kCluster),
         step_(ptx::num_ctas() / kCluster) {}
 
-  /// The CTA's next tile. At the end, false and a tile without a body.
-  DEV bool next(GroupTile& tile) {
+  /// The CTA's next tile; at the end, one without a body.
+  DEV void next(GroupTile& tile) {
     while (next_ >= found_) {
       if (first_ >= walk_.entries) {
         tile.body = TileBody::none;
-        return false;
+        return;
       }
       look();
     }
     const int lane = first_lane(ptx::vote_ballot(next_ < end_));
-    const GroupCut cut = cut_of(ptx::shuffle(rows_, lane));
-    const GroupColumns& columns = walk_.columns;
-    const int number = next_ - (ptx::shuffle(end_, lane) - tiles_of(cut, columns));
-    const GroupPlace place = place_of(number, cut, columns);
+    const GroupTiling& tiling = walk_.tiling;
+    const GroupCut cut = cut_of(ptx::shuffle(rows_, lane), tiling.tall != 0);
+    const int number = next_ - (ptx::shuffle(end_, lane) - tiles_of(cut, tiling));
+    const GroupPlace place = place_of(number, cut, tiling);
     const int start = ptx::shuffle(start_, lane);
     tile.body = place.body;
     tile.group = ptx::shuffle(group_, lane);
     tile.plane = walk_.kind == GroupKind::masked ? tile.group : 0;
     tile.m = start + place.first_row;
     tile.n = (place.column * kCluster + rank_) *
-             (place.body == TileBody::direct ? columns.direct_width : columns.swapped_width);
+             (is_swapped(place.body) ? tiling.swapped_width : tiling.direct_width);
     tile.rows_end = start + ptx::shuffle(rows_, lane);
     tile.holes = ptx::shuffle(holes_, lane);
     next_ += step_;
-    return true;
   }
 
  private:
@@ -96,7 +95,7 @@ class GroupScan {
         break;
     }
     first_ += 32;
-    int sum = tiles_of(cut_of(rows_), walk_.columns);
+    int sum = tiles_of(cut_of(rows_, walk_.tiling.tall != 0), walk_.tiling);
     KILN_UNROLL
     for (int distance = 1; distance < 32; distance *= 2) {
       const int before = ptx::shuffle_up(sum, distance);
@@ -224,32 +223,38 @@ class LeadingGroupTiles {
  public:
   DEV LeadingGroupTiles(const GroupWalk& walk, GroupTileRing& tiles) : scan_(walk), tiles_(tiles) {}
 
-  DEV bool next(GroupTile& tile) {
-    const bool found = scan_.next(tile);
+  DEV bool found() {
+    scan_.next(tile_);
     tiles_.ring.wait_empty(at_);
-    if (ptx::lane_idx() == 0) tiles_.tile[at_.slot] = tile;
+    if (ptx::lane_idx() == 0) tiles_.tile[at_.slot] = tile_;
     tiles_.ring.arrive_full(at_);
     at_.advance();
-    return found;
+    return tile_.body != TileBody::none;
   }
+  DEV const GroupTile& tile() const { return tile_; }
+  DEV void advance() {}
 
  private:
   GroupScan<kCluster> scan_;
   GroupTileRing& tiles_;
+  GroupTile tile_;
   Cursor<GroupTileRing::kSlots> at_;
 };
 
-/// What another warp of the CTA sees of it.
+/// What another warp of the CTA sees of it. A tile stays in shared memory while it is computed: in
+/// registers it would cost the math warps what a wider tile needs.
 class FollowingGroupTiles {
  public:
   DEV explicit FollowingGroupTiles(GroupTileRing& tiles) : tiles_(tiles) {}
 
-  DEV bool next(GroupTile& tile) {
+  DEV bool found() {
     tiles_.ring.wait_full(at_);
-    tile = tiles_.tile[at_.slot];
+    return tile().body != TileBody::none;
+  }
+  DEV const GroupTile& tile() const { return tiles_.tile[at_.slot]; }
+  DEV void advance() {
     tiles_.ring.release(at_);
     at_.advance();
-    return tile.body != TileBody::none;
   }
 
  private:

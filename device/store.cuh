@@ -185,13 +185,14 @@ DEV void store_by_tma(Staging<kBytes, kSlots>& staging, const float (&sum)[kWave
   constexpr int kColumns = kBytes / static_cast<int>(sizeof(T));
   constexpr int kStripsPerWave = kN / kColumns;
   constexpr int kStrips = kWaves * kStripsPerWave;
-  static_assert(kStrips % kSlots == 0);
+  constexpr int kAtOnce = min_of(kSlots, kStrips);
+  static_assert(kStrips % kAtOnce == 0);
   KILN_UNROLL
-  for (int round = 0; round < kStrips; round += kSlots) {
+  for (int round = 0; round < kStrips; round += kAtOnce) {
     if (leader) ptx::tma_store_wait_read<0>();
     ptx::named_barrier_sync(barrier, 128);
     KILN_UNROLL
-    for (int slot = 0; slot < kSlots; ++slot) {
+    for (int slot = 0; slot < kAtOnce; ++slot) {
       const int wave = (round + slot) / kStripsPerWave, strip = (round + slot) % kStripsPerWave;
       stage_strip<kN, kBytes>(staging.strip[slot], sum[wave], strip * kColumns / 2, T{});
     }
@@ -199,7 +200,7 @@ DEV void store_by_tma(Staging<kBytes, kSlots>& staging, const float (&sum)[kWave
     ptx::named_barrier_sync(barrier, 128);
     if (leader) {
       KILN_UNROLL
-      for (int slot = 0; slot < kSlots; ++slot) {
+      for (int slot = 0; slot < kAtOnce; ++slot) {
         const int wave = (round + slot) / kStripsPerWave, strip = (round + slot) % kStripsPerWave;
         copy(staging.strip[slot], first_column + strip * kColumns, first_row + wave * 64);
       }

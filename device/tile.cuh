@@ -33,14 +33,13 @@ class DenseTiles {
         next_(ptx::cta_idx() / kCluster),
         step_(ptx::num_ctas() / kCluster) {}
 
-  DEV bool next(DenseTile& tile) {
-    if (next_ >= grid_.tiles) return false;
+  DEV bool found() const { return next_ < grid_.tiles; }
+  DEV DenseTile tile() const {
     const TileAt at = tile_at(grid_, next_);
-    tile.m = (at.row * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM;
-    tile.n = (at.column * kClusterN + (kClusterN > 1 ? rank_ : 0)) * kTileN;
-    next_ += step_;
-    return true;
+    return {(at.row * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM,
+            (at.column * kClusterN + (kClusterN > 1 ? rank_ : 0)) * kTileN};
   }
+  DEV void advance() { next_ += step_; }
 
  private:
   static constexpr int kCluster = kClusterM * kClusterN;

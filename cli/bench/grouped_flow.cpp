@@ -163,7 +163,7 @@ class Flow {
   }
 
   static std::string short_text(const GroupedConfig& c) {
-    return fmt::format("{} {}st{}", c.tile_n, c.stages,
+    return fmt::format("{}x{} {}st{}", c.tile_m, c.tile_n, c.stages,
                        c.multicast == Multicast::a ? " share-a" : "");
   }
 

@@ -17,7 +17,7 @@ struct GemmFp8Policy {
   using Tile = DenseTile;
   static constexpr int kTileM = C.tile_m, kTileN = C.tile_n, kStages = C.stages;
   static constexpr int kRows = kTileM, kColumns = kTileN;
-  static constexpr int kMathWarpgroups = C.math_warpgroups, kWaves = waves(C);
+  static constexpr int kMathWarpgroups = C.math_warpgroups;
   static constexpr int kClusterSize = cluster_size(C);
   static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = a_scale_slots(C);
   // Of a scale warp's own slots, those that it loads at a time: what 40 registers hold.

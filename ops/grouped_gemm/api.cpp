@@ -68,22 +68,22 @@ void set_maps(GroupedParams& p, Backend& backend, const GroupedGemmArgs& args,
                   batch_map_of(t, Element::u8, rows, kBlockK, Swizzle::b128));
   };
   if (c.load == CopyPath::tma) {
-    const int sharing = cluster_size(c);  // each CTA brings its part of the rows of A
-    const int direct_a = box_rows(kDirectRows / sharing, a.shape[0]);
     const int direct_b = box_rows(c.tile_n, b.shape[0]);
-    const int swapped_b = box_rows(plan.columns.swapped_width, b.shape[0]);
-    p.a_map[0] = map("a", a, direct_a);
+    const int swapped_b = box_rows(plan.tiling.swapped_width, b.shape[0]);
     p.b_map[0] = map("b", b, direct_b);
     p.b_map[1] = map("b", b, swapped_b);
-    p.load_bytes[0] = (direct_a * sharing + direct_b) * kBlockK;
-    for (int body = 1; body < kTileBodies; ++body) {
-      const int rows = box_rows(rows_of(static_cast<TileBody>(body)), a.shape[0]);
-      p.a_map[body] = map("a", a, rows);
-      p.load_bytes[body] = (rows + swapped_b) * kBlockK;
+    for (int i = 0; i < kTileBodies; ++i) {
+      const TileBody body = static_cast<TileBody>(i);
+      if (body == TileBody::tall && plan.tiling.tall == 0) continue;
+      // Of rows that a cluster shares each CTA brings its part.
+      const int parts = is_swapped(body) ? 1 : cluster_size(c);
+      const int rows = box_rows(rows_of(body) / parts, a.shape[0]);
+      p.a_map[i] = map("a", a, rows);
+      p.load_bytes[i] = (rows * parts + (is_swapped(body) ? swapped_b : direct_b)) * kBlockK;
     }
   }
   if (c.store == CopyPath::tma) {
-    const GemmConfig direct = direct_of(c);
+    const GemmConfig direct = largest_of(c);
     p.d_map = encode(backend, "grouped_gemm", "d",
                      batch_map_of(args.d, element_of(c.d), kWgmmaM, strip_columns(direct),
                                   swizzle_of(strip_bytes(direct))));
@@ -104,7 +104,7 @@ GroupWalk walk_of(const GroupedGemmArgs& args, const GroupedPlan& plan, const Op
           .rows = static_cast<int>(rows),
           .vector = by_row && groups.alignment % 4 == 0 &&
                     reinterpret_cast<std::uintptr_t>(index) % 16 == 0,
-          .columns = plan.columns,
+          .tiling = plan.tiling,
           .report = options.index_report};
 }
 

@@ -10,7 +10,8 @@ namespace kiln {
 
 /// One compiled kernel. The kind of grouping is not in it: one kernel walks them all.
 struct GroupedConfig {
-  int tile_n = 128;      // columns of a direct tile, a multiple of 16 from 64 to widest_tile()
+  int tile_m = 128;      // rows of the largest body: 128, or 256 for tall tiles
+  int tile_n = 128;      // columns of tall and direct tiles, a multiple of 16 from 64 on
   int stages = 4;        // K blocks in flight between the copy and the math warps
   int store_strips = 2;  // staged strips of D a warpgroup; all of its tile, or a divisor
   Multicast multicast = Multicast::none;  // none, or a: neighbours along N share rows of A
@@ -24,6 +25,7 @@ struct GroupedConfig {
 
   template <class Config, class F>
   static constexpr void fields(Config& c, F&& f) {
+    f("tile_m", c.tile_m);
     f("tile_n", c.tile_n);
     f("stages", c.stages);
     f("store_strips", c.store_strips);
@@ -38,9 +40,9 @@ struct GroupedConfig {
 
 // ---- sizes --------------------------------------------------------------------------------------
 
-/// Its direct tiles are those of this kernel of gemm.
-constexpr GemmConfig direct_of(const GroupedConfig& c) {
-  return {.tile_m = kDirectRows,
+/// Its tall or direct tiles, whichever are larger, are those of this kernel of gemm.
+constexpr GemmConfig largest_of(const GroupedConfig& c) {
+  return {.tile_m = c.tile_m,
           .tile_n = c.tile_n,
           .math_warpgroups = 2,
           .stages = c.stages,
@@ -53,38 +55,35 @@ constexpr GemmConfig direct_of(const GroupedConfig& c) {
           .store = c.store};
 }
 
-/// The walk's own registers leave no room for a wider direct tile (ptxas of CUDA 13.0).
-constexpr int widest_tile(BScales b_scales) { return b_scales == BScales::row_1x128 ? 160 : 176; }
-
 /// Rows of B that a swapped tile has on wgmma's 64-row side, at most; a launch may want fewer, so
-/// that its tiles come out even (GroupColumns::swapped_width).
+/// that its tiles come out even (GroupTiling::swapped_width).
 inline constexpr int kSwappedRows = 128;
 
-constexpr int cluster_size(const GroupedConfig& c) { return cluster_size(direct_of(c)); }
-constexpr int threads(const GroupedConfig& c) { return threads(direct_of(c)); }
-constexpr int operand_bytes(const GroupedConfig& c) { return (kDirectRows + c.tile_n) * kBlockK; }
+constexpr int cluster_size(const GroupedConfig& c) { return cluster_size(largest_of(c)); }
+constexpr int threads(const GroupedConfig& c) { return threads(largest_of(c)); }
+constexpr int operand_bytes(const GroupedConfig& c) { return (c.tile_m + c.tile_n) * kBlockK; }
 
 /// Scales of what lies on the row side come first: of A's rows, or of B's.
-inline constexpr int kRowScaleSlots = 128 / 32;
+constexpr int row_scale_slots(const GroupedConfig& c) { return c.tile_m / 32; }
 constexpr int scale_slots(const GroupedConfig& c) {
-  const int of_b = ceil_div(b_scale_count(direct_of(c)), 32), of_tail = kLargestTail / 32;
-  return align_up(kRowScaleSlots + max_of(of_b, of_tail), kScaleWarps);
+  const int of_b = ceil_div(b_scale_count(largest_of(c)), 32), of_tail = kLargestTail / 32;
+  return align_up(row_scale_slots(c) + max_of(of_b, of_tail), kScaleWarps);
 }
 
 /// Tiles on their way from the copy warp to the others, with their barriers.
 inline constexpr int kTileRingBytes = 4 * (32 + 16);
 
 constexpr int smem_bytes(const GroupedConfig& c) {
-  return align_up(staging_bytes(direct_of(c)) + c.stages * (operand_bytes(c) + 16) +
+  return align_up(staging_bytes(largest_of(c)) + c.stages * (operand_bytes(c) + 16) +
                       kScaleRuns * (kScaleRun * scale_slots(c) * 32 * 4 + 16) + kTileRingBytes,
                   1024);
 }
 
 /// Why a config cannot be compiled, or null if it can.
 constexpr const char* refusal(const GroupedConfig& c) {
-  if (const char* reason = refusal(direct_of(c))) return reason;
-  if (c.tile_n < kLargestTail || c.tile_n > widest_tile(c.b_scales))
-    return "tile_n is 64 to 176, or 160 where B is scaled by rows";
+  if (const char* reason = refusal(largest_of(c))) return reason;
+  if (c.tile_m < kDirectRows) return "a kernel has direct tiles or tall ones";
+  if (c.tile_n < kLargestTail) return "tile_n is as wide as a swapped tail at least";
   if (c.multicast == Multicast::b) return "groups share rows of A or nothing";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
   return nullptr;
@@ -93,7 +92,7 @@ constexpr const char* refusal(const GroupedConfig& c) {
 // ---- the kernel's one argument ------------------------------------------------------------------
 
 struct GroupedParams {
-  // Of each body, and of B for the direct body and the swapped ones; unused where the config's copy
+  // Of each body, and of B for the tall and direct bodies and for the swapped ones; unused where the config's copy
   // path is plain.
   TensorMap a_map[kTileBodies];
   TensorMap b_map[2];

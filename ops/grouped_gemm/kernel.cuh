@@ -1,10 +1,10 @@
 // Grouped GEMM on Hopper: the policy of D_g = A_g * B_g^T (+ C_g) for the skeleton in
 // device/gemm_sm90.cuh. A kernel is GroupedGemm<GroupedConfig{...}>; every config that refusal()
-// accepts compiles. It has four bodies (device/group_walk.hpp).
+// accepts compiles. Its bodies (device/group_walk.hpp):
 //
-//   Stage      direct               swapped
-//   rows       128 rows of A        up to 128 rows of B
-//   columns    tile_n rows of B     16, 32 or 64 rows of A
+//   Stage      tall, direct             swapped
+//   rows       256 or 128 rows of A     up to 128 rows of B
+//   columns    tile_n rows of B         16, 32 or 64 rows of A
 //
 // What a tile reads beyond its group's rows reaches only rows of D that it does not store.
 #pragma once
@@ -21,14 +21,14 @@ namespace kiln {
 
 template <GroupedConfig C>
 struct GroupedFp8Policy {
-  static constexpr GemmConfig kDirect = direct_of(C);
+  static constexpr GemmConfig kLargest = largest_of(C);
 
   using Params = GroupedParams;
   using Tile = GroupTile;
-  static constexpr int kRows = kDirectRows, kColumns = C.tile_n, kWaves = 1;
+  static constexpr int kRows = C.tile_m, kColumns = C.tile_n;
   static constexpr int kMathWarpgroups = 2, kStages = C.stages;
   static constexpr int kClusterSize = cluster_size(C);
-  static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = kRowScaleSlots;
+  static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = row_scale_slots(C);
   // A tile takes more of the scale warps' 40 registers than gemm's does.
   static constexpr int kScaleSlotsAtOnce = kScaleSlots / kScaleWarps % 2 == 0 ? 2 : 1;
   static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
@@ -49,15 +49,15 @@ struct GroupedFp8Policy {
 
   struct NoStaging {};
   using Staging =
-      Select<kStoresByTma, kiln::Staging<strip_bytes(kDirect), C.store_strips>, NoStaging>;
+      Select<kStoresByTma, kiln::Staging<strip_bytes(kLargest), C.store_strips>, NoStaging>;
   using Out = Select<C.d == OutType::bf16, u16, float>;
 
   DEV static ScaleRow scale_row(const Params& p, const Tile& tile, int slot) {
-    const bool row_side = slot < kFirstColumnScaleSlot, direct = tile.body == TileBody::direct;
+    const bool row_side = slot < kFirstColumnScaleSlot, direct = !is_swapped(tile.body);
     const int i = (row_side ? slot : slot - kFirstColumnScaleSlot) * 32 + ptx::lane_idx();
     if (row_side == direct) return scale_row_of_a(p, tile, tile.m + i);
     if (kScalesByRow) return scale_row_of_b(p, tile, tile.n + i);
-    if (direct && i >= b_scale_count(kDirect)) return {};
+    if (direct && i >= b_scale_count(kLargest)) return {};
     return scale_row_of_b(p, tile, direct ? tile.n / 128 + i : (tile.n + i) / 128);
   }
 
@@ -65,7 +65,7 @@ struct GroupedFp8Policy {
   DEV static void copy(const Params& p, Stage& stage, ptx::Barrier* full, const Tile& tile,
                        int k_block, int warp) {
     const int k = k_block * kBlockK;
-    const bool direct = tile.body == TileBody::direct;
+    const bool direct = !is_swapped(tile.body);
     if constexpr (kLoadsByTma) {
       if (ptx::elect_one()) {
         const int body = static_cast<int>(tile.body);
@@ -98,42 +98,48 @@ struct GroupedFp8Policy {
     }
   }
 
-  /// 128 rows of A by the columns of a tile of B.
+  /// kBodyWaves x 128 rows of A by the columns of a tile of B.
+  template <int kBodyWaves>
   struct Direct {
-    static constexpr int kColumns = C.tile_n;
+    static constexpr int kWaves = kBodyWaves, kColumns = C.tile_n;
     using Promote =
         Select<kScalesByRow, PromoteByRow<kColumns>,
-               PromoteByBlock<kColumns, scale_blocks_per_tile(kDirect), scale_columns(kDirect)>>;
+               PromoteByBlock<kColumns, scale_blocks_per_tile(kLargest), scale_columns(kLargest)>>;
     DEV static int column_offset(const Tile& tile) { return tile.n % 128; }
 
     DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kColumns / 2],
                            const Tile& tile, int first_row, bool leader, int barrier) {
-      const int row = tile.m + first_row;
-      if constexpr (C.c != Addend::none)
-        add_matrix<kColumns>(sum[0], addend(p, tile, p.n), row, tile.n);
+      const int first = tile.m + first_row;
+      if constexpr (C.c != Addend::none) {
+        KILN_UNROLL
+        for (int wave = 0; wave < kWaves; ++wave)
+          add_matrix<kColumns>(sum[wave], addend(p, tile, p.n), first + wave * 64, tile.n);
+      }
       if constexpr (kStoresByTma) {
-        if (row + 64 <= tile.rows_end && tile.holes == 0)
-          return store_by_tma<Out, kColumns>(staging, sum, row, tile.n, leader, barrier,
+        if (first + kWaves * 64 <= tile.rows_end && tile.holes == 0)
+          return store_by_tma<Out, kColumns>(staging, sum, first, tile.n, leader, barrier,
                                              [&](const u8* strip, int x, int y) {
                                                ptx::tma_store_3d(&p.d_map, strip, x, y, tile.plane);
                                              });
       }
-      store_by_threads<kColumns>(sum[0], output(p, tile, p.n), Fragment(row, tile.n),
-                                 RowsOfGroup(p, tile));
+      KILN_UNROLL
+      for (int wave = 0; wave < kWaves; ++wave)
+        store_by_threads<kColumns>(sum[wave], output(p, tile, p.n),
+                                   Fragment(first + wave * 64, tile.n), RowsOfGroup(p, tile));
     }
   };
 
   /// Rows of B by kTail rows of A: D transposed.
   template <int kTail>
   struct Swapped {
-    static constexpr int kColumns = kTail;
+    static constexpr int kWaves = 1, kColumns = kTail;
     using Promote = PromoteByRow<kTail>;
     DEV static int column_offset(const Tile&) { return 0; }
 
     DEV static void finish(const Params& p, Staging&, float (&sum)[kWaves][kTail / 2],
                            const Tile& tile, int first_row, bool, int) {
       // Beyond these is the next tile.
-      const int columns = min_of(p.n, tile.n + p.walk.columns.swapped_width);
+      const int columns = min_of(p.n, tile.n + p.walk.tiling.swapped_width);
       const auto d = output(p, tile, columns);
       const RowsOfGroup keeps(p, tile);
       for_each_swapped_pair<kTail>(
@@ -149,8 +155,11 @@ struct GroupedFp8Policy {
   template <class F>
   DEV static void with_body(const Tile& tile, F&& f) {
     switch (tile.body) {
+      case TileBody::tall:
+        if constexpr (C.tile_m == kTallRows) f(Direct<2>{});
+        return;
       case TileBody::direct:
-        return f(Direct{});
+        return f(Direct<1>{});
       case TileBody::swapped_16:
         return f(Swapped<16>{});
       case TileBody::swapped_32:
@@ -188,13 +197,14 @@ struct GroupedFp8Policy {
 
   DEV static void copy_rows_of_a(const Params& p, u8* rows, ptx::Barrier* full, const Tile& tile,
                                  int k) {
+    const auto& map = p.a_map[static_cast<int>(tile.body)];
     if constexpr (C.multicast == Multicast::a) {
       constexpr u16 kBothCtas = 0b11;
-      const int first = ptx::cluster_rank() * (kDirectRows / 2);
-      ptx::tma_load_3d_multicast(&p.a_map[0], full, rows + first * 128, k, tile.m + first,
-                                 tile.plane, kBothCtas);
+      const int first = ptx::cluster_rank() * (rows_of(tile.body) / 2);
+      ptx::tma_load_3d_multicast(&map, full, rows + first * 128, k, tile.m + first, tile.plane,
+                                 kBothCtas);
     } else {
-      ptx::tma_load_3d(&p.a_map[0], full, rows, k, tile.m, tile.plane);
+      ptx::tma_load_3d(&map, full, rows, k, tile.m, tile.plane);
     }
   }
 

@@ -16,6 +16,10 @@ namespace {
 
 constexpr int kNarrowestSwapped = 64;
 
+// Shared memory that a kernel has beyond gemm's: the ring of tiles, and up to two slots of scales
+// more where a tail has more columns than B has scales.
+constexpr int kReservedBytes = kTileRingBytes + kScaleRuns * kScaleRun * 3 * 32 * 4;
+
 i64 ceil_of(i64 a, i64 b) { return (a + b - 1) / b; }
 
 /// Runs of rows that are cut into tiles each by itself, all of the expected size.
@@ -40,11 +44,13 @@ i64 columns_of(const GroupedConfig& c, const GroupedProblem& p, int width) {
   return ceil_of(p.n, i64{width} * cluster_size(c));
 }
 
+bool has_tall(const GroupedConfig& c) { return c.tile_m == kTallRows; }
+
 /// The width at which swapped tiles come out most even over the SMs: a wave of theirs takes as long
 /// as its rows of B.
 int swapped_width(const GroupedConfig& c, const GroupedProblem& p, const Load& load, int slots) {
-  const GroupCut cut = cut_of(load.rows);
-  if (cut.tail == TileBody::none || cut.direct_rows > 0) return kSwappedRows;
+  const GroupCut cut = cut_of(load.rows, has_tall(c));
+  if (cut.tail == TileBody::none || cut.rows() > 0) return kSwappedRows;
   constexpr int kOfATile = 24;  // rows of B that a tile's own overhead is worth
   int best = kSwappedRows;
   i64 least = 0;
@@ -65,7 +71,7 @@ double swapped_cycles(const GroupedPlan& plan, const GroupedProblem& p, TileBody
   constexpr double kLatency = 1000;      // cycles between asking for a block and having it
   constexpr double kEpilogue = 1140;
   const int rows = rows_of(body);
-  const double copies = (plan.columns.swapped_width + rows) * kBlockK / kBytesPerCycle *
+  const double copies = (plan.tiling.swapped_width + rows) * kBlockK / kBytesPerCycle *
                         std::pow(plan.ctas / 132.0, 0.7);
   // Both warpgroups' operands pass shared memory, and two columns a product are promoted.
   const double tensor = 2.0 * (64 + rows) + 64 + 1.5 * rows;
@@ -75,47 +81,62 @@ double swapped_cycles(const GroupedPlan& plan, const GroupedProblem& p, TileBody
 
 double predicted_us(const GroupedPlan& plan, const GroupedProblem& p, const Arch& arch) {
   const Load load = load_of(p);
-  const GroupCut cut = cut_of(load.rows);
-  const GemmConfig direct = direct_of(plan.config);
-  const GemmProblem of_direct{.m = load.runs * load.rows, .n = p.n, .k = p.k};
-  const double slots = slots_of(plan.config, p, arch);
-  const double direct_tiles =
-      static_cast<double>(load.runs) * cut.direct_rows * plan.columns.direct;
-  const double swapped_tiles =
-      cut.tail == TileBody::none ? 0 : static_cast<double>(load.runs) * plan.columns.swapped;
-  const double of_one = cut.direct_rows > 0 ? tile_cycles(direct, of_direct, plan.ctas) : 0;
-  const double of_tail = swapped_tiles > 0 ? swapped_cycles(plan, p, cut.tail) : 0;
-  // Tiles of one size come in whole waves; of two sizes, the last wave is half full on average.
-  const double cycles =
-      direct_tiles == 0    ? std::ceil(swapped_tiles / slots) * of_tail
-      : swapped_tiles == 0 ? std::ceil(direct_tiles / slots) * of_one
-                           : (direct_tiles * of_one + swapped_tiles * of_tail) / slots + of_one / 2;
+  const GroupCut cut = cut_of(load.rows, has_tall(plan.config));
+  const GemmConfig largest = largest_of(plan.config);
+  GemmConfig direct = largest;
+  direct.tile_m = kDirectRows;
+  const GemmProblem as_gemm{.m = load.runs * load.rows, .n = p.n, .k = p.k};
+  const double slots = slots_of(plan.config, p, arch), runs = static_cast<double>(load.runs);
+
+  struct Tiles {
+    double count, cycles;
+  };
+  std::vector<Tiles> kinds;
+  const auto add = [&](double of_a_run, double cycles) {
+    if (of_a_run > 0) kinds.push_back({runs * of_a_run, cycles});
+  };
+  if (cut.tall > 0)
+    add(1.0 * cut.tall * plan.tiling.direct, tile_cycles(largest, as_gemm, plan.ctas));
+  if (cut.direct > 0)
+    add(1.0 * cut.direct * plan.tiling.direct, tile_cycles(direct, as_gemm, plan.ctas));
+  if (cut.tail != TileBody::none)
+    add(plan.tiling.swapped, swapped_cycles(plan, p, cut.tail));
+  // Tiles of one size come in whole waves; of several, the last wave is half full on average.
+  double cycles = 0, longest = 0;
+  for (const Tiles& tiles : kinds) {
+    cycles += tiles.count / slots * tiles.cycles;
+    longest = std::max(longest, tiles.cycles);
+  }
+  if (kinds.size() == 1) cycles = std::ceil(kinds[0].count / slots) * kinds[0].cycles;
+  if (kinds.size() > 1) cycles += longest / 2;
   const double rows = static_cast<double>(load.runs) * load.rows;
   const double bytes =
-      static_cast<double>(p.groups) * p.n * p.k + rows * p.k + rows * p.n * out_bytes(direct);
+      static_cast<double>(p.groups) * p.n * p.k + rows * p.k + rows * p.n * out_bytes(largest);
   return launch_us(cycles, bytes);
 }
 
-GroupedConfig config_of(const GroupedProblem& p, int tile_n, Multicast multicast) {
-  GroupedConfig c{.tile_n = tile_n,
-                  .multicast = multicast,
-                  .b_scales = p.b_scales,
-                  .c = p.c,
-                  .d = p.d,
-                  .load = p.load,
-                  .store = p.store};
-  GemmConfig direct = direct_of(c);
-  fit_shared_memory(direct, kTileRingBytes);
-  c.stages = direct.stages;
-  c.store_strips = direct.store_strips;
-  return c;
-}
-
 std::vector<GroupedConfig> table(const GroupedProblem& p) {
+  struct Rows {
+    int tile_m, widest, narrowest;
+  };
   std::vector<GroupedConfig> configs;
-  for (int tile_n = widest_tile(p.b_scales); tile_n >= kLargestTail; tile_n -= 16)
-    for (const Multicast multicast : {Multicast::a, Multicast::none})
-      configs.push_back(config_of(p, tile_n, multicast));
+  for (const Rows& rows : {Rows{256, 128, 96}, Rows{128, 192, kLargestTail}})
+    for (int tile_n = rows.widest; tile_n >= rows.narrowest; tile_n -= 16)
+      for (const Multicast multicast : {Multicast::a, Multicast::none}) {
+        GroupedConfig c{.tile_m = rows.tile_m,
+                        .tile_n = tile_n,
+                        .multicast = multicast,
+                        .b_scales = p.b_scales,
+                        .c = p.c,
+                        .d = p.d,
+                        .load = p.load,
+                        .store = p.store};
+        GemmConfig largest = largest_of(c);
+        fit_shared_memory(largest, kReservedBytes);
+        c.stages = largest.stages;
+        c.store_strips = largest.store_strips;
+        configs.push_back(c);
+      }
   return configs;
 }
 
@@ -137,7 +158,7 @@ i64 expected_rows(const GroupedProblem& p) {
 
 GroupedPlan plan_with(const GroupedConfig& config, const GroupedProblem& p, const Arch& arch) {
   const Load load = load_of(p);
-  const GroupCut cut = cut_of(load.rows);
+  const GroupCut cut = cut_of(load.rows, has_tall(config));
   const int slots = slots_of(config, p, arch);
   const int width = swapped_width(config, p, load, slots);
   const i64 direct = columns_of(config, p, config.tile_n), swapped = columns_of(config, p, width);
@@ -149,15 +170,17 @@ GroupedPlan plan_with(const GroupedConfig& config, const GroupedProblem& p, cons
   const i64 most = (entries + rows / kDirectRows) * std::max(direct, swapped);
   if (most > 0x7FFFFFFF - (1 << 16))
     throw Error(ErrorCode::unsupported, "grouped_gemm: the product has more than 2^31 tiles");
-  constexpr int kBand = 12;
+  constexpr int kBandRows = 12 * 128;
   // All SMs: the host does not know how many tiles there will be.
   return {.config = config,
           .ctas = slots * cluster_size(config),
-          .columns = {.direct = static_cast<int>(direct),
-                      .swapped = static_cast<int>(swapped),
-                      .direct_width = config.tile_n,
-                      .swapped_width = width,
-                      .band = std::clamp(cut.direct_rows, 1, kBand)}};
+          .tiling = {.direct = static_cast<int>(direct),
+                     .swapped = static_cast<int>(swapped),
+                     .direct_width = config.tile_n,
+                     .swapped_width = width,
+                     .band = std::clamp(kBandRows / config.tile_m, 1,
+                                        std::max(1, cut.tall + cut.direct)),
+                     .tall = has_tall(config)}};
 }
 
 std::vector<GroupedCandidate> grouped_candidates(const GroupedProblem& problem, const Arch& arch) {

@@ -30,7 +30,7 @@ struct GroupedProblem {
 struct GroupedPlan {
   GroupedConfig config;
   int ctas = 0;  // launched; a multiple of the cluster
-  GroupColumns columns;
+  GroupTiling tiling;
 
   bool operator==(const GroupedPlan&) const = default;
 };

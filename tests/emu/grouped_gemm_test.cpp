@@ -72,6 +72,24 @@ TEST_P(EveryKind, EveryBodySharesAndStores) {
   }
 }
 
+TEST_P(EveryKind, TallTiles) {
+  for (const char* config : {"tile_m=256,tile_n=64,stages=2,store_strips=2",
+                             "tile_m=256,tile_n=80,stages=2,store_strips=1,multicast=a"})
+    for (const Addend c : {Addend::none, Addend::fp32}) {
+      const GroupedCase test{.name = "tall",
+                             .kind = GetParam(),
+                             .sizes = {193, 0, 256, 300, 449, 64, 10, 129},
+                             .n = 136,
+                             .k = 400,
+                             .alignment = 256,
+                             .holes = 50,
+                             .c = c,
+                             .plane_padding = 1,
+                             .config = config};
+      EXPECT_EQ(run(test), "") << to_string(test);
+    }
+}
+
 TEST_P(EveryKind, AddsAndScalesByRow) {
   for (const Addend c : {Addend::bf16, Addend::fp32})
     for (const OutType d : {OutType::bf16, OutType::fp32}) {
@@ -105,10 +123,17 @@ TEST_P(EveryKind, SchedulesAndPolicies) {
                          .n = 104,
                          .k = 400,
                          .config = "tile_n=64,stages=2,store_strips=1,multicast=a"};
+  GroupedCase tall = test;
+  tall.sizes = {200, 0, 5, 140};
+  tall.config = "tile_m=256,tile_n=64,stages=2,store_strips=2,multicast=a";
   for (int policy = 0; policy < 5; ++policy)
-    for (std::uint64_t seed = 1; seed <= 3; ++seed)
-      EXPECT_EQ(run(test, seed, static_cast<Emulation::Policy>(policy)), "")
-          << policy << " " << seed;
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      const auto as = static_cast<Emulation::Policy>(policy);
+      EXPECT_EQ(run(test, seed, as), "") << policy << " " << seed;
+      if (seed == 1) {
+        EXPECT_EQ(run(tall, seed, as), "") << policy << " " << seed;
+      }
+    }
 }
 
 TEST(EmuGroupedGemm, Fuzzed) {

@@ -18,36 +18,51 @@ namespace {
 constexpr Arch kH200{"sm_90a", 132, kSmemLimit, 50 << 20};
 
 TEST(GroupWalk, TilesCoverEveryElementOnce) {
-  for (const int rows : {0, 1, 15, 16, 17, 32, 33, 64, 65, 127, 128, 129, 192, 193, 1000, 4096})
-    for (const int band : {1, 2, 5, 12}) {
-      const GroupColumns columns{
-          .direct = 3, .swapped = 4, .direct_width = 100, .swapped_width = 75, .band = band};
-      const GroupCut cut = cut_of(rows);
-      std::vector<int> covered(static_cast<std::size_t>(rows) * 300);
-      for (int number = 0; number < tiles_of(cut, columns); ++number) {
-        const GroupPlace place = place_of(number, cut, columns);
-        const int width = place.body == TileBody::direct ? 100 : 75;
-        for (int r = place.first_row; r < std::min(rows, place.first_row + rows_of(place.body));
-             ++r)
-          for (int c = 0; c < width; ++c)
-            ++covered[static_cast<std::size_t>(r) * 300 + place.column * width + c];
+  for (const int rows : {0,   1,   15,  16,  17,  32,  33,  64,  65,  127,  128,
+                         129, 192, 193, 256, 257, 320, 321, 448, 449, 1000, 4096})
+    for (const int band : {1, 2, 5, 12})
+      for (const bool tall : {false, true}) {
+        const GroupTiling tiling{.direct = 3,
+                                 .swapped = 4,
+                                 .direct_width = 100,
+                                 .swapped_width = 75,
+                                 .band = band,
+                                 .tall = tall};
+        const GroupCut cut = cut_of(rows, tall);
+        std::vector<int> covered(static_cast<std::size_t>(rows) * 300);
+        for (int number = 0; number < tiles_of(cut, tiling); ++number) {
+          const GroupPlace place = place_of(number, cut, tiling);
+          const int width = is_swapped(place.body) ? 75 : 100;
+          EXPECT_LT(place.first_row, rows);
+          for (int r = place.first_row; r < std::min(rows, place.first_row + rows_of(place.body));
+               ++r)
+            for (int c = 0; c < width; ++c)
+              ++covered[static_cast<std::size_t>(r) * 300 + place.column * width + c];
+        }
+        EXPECT_EQ(std::set<int>(covered.begin(), covered.end()).size(), rows == 0 ? 0U : 1U)
+            << rows << tall;
+        if (rows > 0) {
+          EXPECT_EQ(covered[0], 1);
+        }
       }
-      EXPECT_EQ(std::set<int>(covered.begin(), covered.end()).size(), rows == 0 ? 0U : 1U) << rows;
-      if (rows > 0) {
-        EXPECT_EQ(covered[0], 1);
-      }
-    }
 }
 
 TEST(GroupWalk, TailsAreAsHighAsTheyMustBe) {
-  EXPECT_EQ(cut_of(0).tail, TileBody::none);
-  EXPECT_EQ(cut_of(1).tail, TileBody::swapped_16);
-  EXPECT_EQ(cut_of(17).tail, TileBody::swapped_32);
-  EXPECT_EQ(cut_of(64).tail, TileBody::swapped_64);
-  EXPECT_EQ(cut_of(65).tail, TileBody::none);
-  EXPECT_EQ(cut_of(65).direct_rows, 1);
-  EXPECT_EQ(cut_of(129).direct_rows, 1);
-  EXPECT_EQ(cut_of(129).tail, TileBody::swapped_16);
+  for (const bool tall : {false, true}) {
+    EXPECT_EQ(cut_of(0, tall).tail, TileBody::none);
+    EXPECT_EQ(cut_of(1, tall).tail, TileBody::swapped_16);
+    EXPECT_EQ(cut_of(17, tall).tail, TileBody::swapped_32);
+    EXPECT_EQ(cut_of(64, tall).tail, TileBody::swapped_64);
+    EXPECT_EQ(cut_of(65, tall).tail, TileBody::none);
+    EXPECT_EQ(cut_of(65, tall).direct, 1);
+    EXPECT_EQ(cut_of(129, tall).direct, 1);
+    EXPECT_EQ(cut_of(129, tall).tail, TileBody::swapped_16);
+  }
+  EXPECT_EQ(cut_of(193, true).tall, 1);
+  EXPECT_EQ(cut_of(193, false).direct, 2);
+  EXPECT_EQ(cut_of(256 + 192, true).tail, TileBody::swapped_64);
+  EXPECT_EQ(cut_of(2 * 256 + 100, true).tall, 2);
+  EXPECT_EQ(cut_of(2 * 256 + 100, true).direct, 1);
 }
 
 // ---- the door -----------------------------------------------------------------------------------
@@ -166,9 +181,9 @@ TEST(GroupedPlan, EveryCandidateFits) {
         EXPECT_LE(smem_bytes(c), kSmemLimit);
         EXPECT_GE(c.stages, 2);
         EXPECT_EQ(candidate.plan.ctas % cluster_size(c), 0);
-        EXPECT_GE(candidate.plan.columns.swapped_width, 64);
-        EXPECT_LE(candidate.plan.columns.swapped_width, kSwappedRows);
-        EXPECT_EQ(candidate.plan.columns.swapped_width % 8, 0);
+        EXPECT_GE(candidate.plan.tiling.swapped_width, 64);
+        EXPECT_LE(candidate.plan.tiling.swapped_width, kSwappedRows);
+        EXPECT_EQ(candidate.plan.tiling.swapped_width % 8, 0);
       }
     }
 }
