@@ -41,7 +41,8 @@ concept GemmBody = requires {
 ///   scale_row(params, tile, slot)  where the scales of a lane's row of a slot of 32 lie
 ///   copy(params, stage, full, tile, k_block, warp)  one of kOperandWarps copy warps brings its
 ///   part of the operands and arrives on `full` once
-///   with_body(tile, f)             calls f(body) with the body that computes the tile
+///   with_body(tile, warpgroup, f)  calls f(body, first row) with the body that computes the
+///   warpgroup's part of the tile
 template <class P>
 concept GemmPolicy = requires {
   typename P::Params;      // the kernel's argument
@@ -200,10 +201,10 @@ struct GemmSm90 {
   }
 
   template <GemmBody B>
-  DEV static void compute(const Params& params, Smem& smem, const Tile& tile, Worker& worker) {
+  DEV static void compute(const Params& params, Smem& smem, const Tile& tile, int first_row,
+                          Worker& worker) {
     StageAt& next = worker.next;
     ScalesAt& scales_at = worker.scales_at;
-    const int first_row = worker.warpgroup * B::kWaves * 64;  // of the warpgroup, in the tile
     const int scale_row = first_row + worker.row;
     const int column_offset = B::column_offset(tile);
     const u64 first_rows = ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128);
@@ -269,7 +270,9 @@ struct GemmSm90 {
     Worker worker{.warpgroup = warpgroup, .leader = leader, .row = warp % 4 * 16 + lane / 4};
     for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
       const Tile& tile = tiles.tile();
-      P::with_body(tile, [&]<class B>(B) { compute<B>(params, smem, tile, worker); });
+      P::with_body(tile, warpgroup, [&]<class B>(B, int first_row) {
+        compute<B>(params, smem, tile, first_row, worker);
+      });
     }
     // The staging must outlive the copies that read it.
     if (worker.leader) ptx::tma_store_wait_read<0>();

@@ -46,7 +46,7 @@ class GroupScan {
     }
     const int lane = first_lane(ptx::vote_ballot(next_ < end_));
     const GroupTiling& tiling = walk_.tiling;
-    const GroupCut cut = cut_of(ptx::shuffle(rows_, lane), tiling.tall != 0);
+    const GroupCut cut = cut_of(ptx::shuffle(rows_, lane), tiling.largest);
     const int number = next_ - (ptx::shuffle(end_, lane) - tiles_of(cut, tiling));
     const GroupPlace place = place_of(number, cut, tiling);
     const int start = ptx::shuffle(start_, lane);
@@ -55,7 +55,7 @@ class GroupScan {
     tile.plane = walk_.kind == GroupKind::masked ? tile.group : 0;
     tile.m = start + place.first_row;
     tile.n = (place.column * kCluster + rank_) *
-             (is_swapped(place.body) ? tiling.swapped_width : tiling.direct_width);
+             (is_swapped(place.body) ? tiling.swapped_width : tiling.width);
     tile.rows_end = start + ptx::shuffle(rows_, lane);
     tile.holes = ptx::shuffle(holes_, lane);
     next_ += step_;
@@ -95,7 +95,7 @@ class GroupScan {
         break;
     }
     first_ += 32;
-    int sum = tiles_of(cut_of(rows_, walk_.tiling.tall != 0), walk_.tiling);
+    int sum = tiles_of(cut_of(rows_, walk_.tiling.largest), walk_.tiling);
     KILN_UNROLL
     for (int distance = 1; distance < 32; distance *= 2) {
       const int before = ptx::shuffle_up(sum, distance);

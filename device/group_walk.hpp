@@ -1,13 +1,13 @@
 // Which tiles a group of rows gets, worked out by host and device alike.
 //
-//   rows of a group    |  256  |  256  | 128 | tail |     256 or 128 rows at a time by the tall and
-//   has columns of D       -------------------->           the direct body, which have rows of A on
-//   up to                                                  wgmma's 64-row side; a tail of up to 64
-//                                                          by a swapped one, which has rows of B
-//                                                          there and 16, 32 or 64 rows of A as
-//                                                          columns
+//   rows of a group    |  256  |  256  | 192 | tail |     256, 192 or 128 rows at a time by bodies
+//   has columns of D       -------------------->           that have rows of A on wgmma's 64-row
+//   up to                                                  side; a tail of up to 64 by a swapped
+//                                                          one, which has rows of B there and 16,
+//                                                          32 or 64 rows of A as columns
 //
-// A longer tail is a larger tile of which some rows are not stored. A kernel has tall tiles or not.
+// A longer tail is a larger tile of which some rows are not stored. A kernel has tiles of more than
+// 128 rows or not.
 #pragma once
 
 #include "device/types.hpp"
@@ -29,8 +29,16 @@ enum class IndexIssue : int {
 };
 
 /// The bodies of a grouped kernel, in the order of its maps and byte counts.
-enum class TileBody : int { none = -1, tall, direct, swapped_16, swapped_32, swapped_64 };
-inline constexpr int kTileBodies = 5;
+enum class TileBody : int {
+  none = -1,
+  rows_256,
+  rows_192,
+  rows_128,
+  swapped_16,
+  swapped_32,
+  swapped_64
+};
+inline constexpr int kTileBodies = 6;
 inline constexpr int kTallRows = 256;
 inline constexpr int kDirectRows = 128;
 inline constexpr int kLargestTail = 64;  // that is swapped
@@ -39,51 +47,52 @@ constexpr bool is_swapped(TileBody body) { return body >= TileBody::swapped_16; 
 
 /// Rows of A of a tile.
 constexpr int rows_of(TileBody body) {
-  return is_swapped(body) ? 4 << static_cast<int>(body)
-                          : body == TileBody::tall ? kTallRows : kDirectRows;
+  const int i = static_cast<int>(body);
+  return is_swapped(body) ? 2 << i : kTallRows - 64 * i;
 }
 
-/// How the rows of one group are cut: tiles below each other, of one body after the other.
+/// How the rows of one group are cut: tiles below each other.
 struct GroupCut {
-  int tall = 0, direct = 0;
+  int full = 0;                    // of the kernel's largest body
+  TileBody last = TileBody::none;  // one more, of fewer rows
   TileBody tail = TileBody::none;  // of the rows that are left, if a swapped body takes them
 
-  constexpr int rows() const { return tall * kTallRows + direct * kDirectRows; }  // but the tail's
+  constexpr int tiles() const { return full + (last == TileBody::none ? 0 : 1); }  // but the tail's
 };
 
-DEV constexpr GroupCut cut_of(int rows, bool tall) {
+/// `largest` is 128 or 256. Rows that fill no tile get the smallest one that holds them, up to 64 a
+/// swapped one.
+DEV constexpr GroupCut cut_of(int rows, int largest) {
   GroupCut cut;
-  if (tall) {
-    // A last tile of 193 rows and more is worth one of 256.
-    cut.tall = (rows + kTallRows - kDirectRows - kLargestTail - 1) / kTallRows;
-    rows = max_of(0, rows - cut.tall * kTallRows);
-  }
-  cut.direct = (rows + kDirectRows - kLargestTail - 1) / kDirectRows;
-  const int tail = rows - cut.direct * kDirectRows;
-  if (tail > 32) {
+  // What exceeds the last body but one is worth a whole tile.
+  cut.full = (rows + 63) / largest;
+  const int left = rows - cut.full * largest;
+  if (left > 128) {
+    cut.last = TileBody::rows_192;
+  } else if (left > kLargestTail) {
+    cut.last = TileBody::rows_128;
+  } else if (left > 32) {
     cut.tail = TileBody::swapped_64;
-  } else if (tail > 16) {
+  } else if (left > 16) {
     cut.tail = TileBody::swapped_32;
-  } else if (tail > 0) {
+  } else if (left > 0) {
     cut.tail = TileBody::swapped_16;
   }
   return cut;
 }
 
-/// How a launch tiles D: its columns in cluster tiles, for the tall and direct bodies and for the
-/// swapped ones.
+/// How a launch tiles D: its columns in cluster tiles, for swapped tiles and for all others.
 struct GroupTiling {
-  int direct = 0, swapped = 0;
-  int direct_width = 0, swapped_width = 0;  // of one CTA's tile
-  int band = 1;                             // tiles below each other that are walked together
-  int tall = 0;                             // whether there are tall tiles
+  int columns = 0, swapped_columns = 0;
+  int width = 0, swapped_width = 0;  // of one CTA's tile
+  int band = 1;                      // tiles below each other that are walked together
+  int largest = kDirectRows;         // rows of the largest body
 
   bool operator==(const GroupTiling&) const = default;
 };
 
 DEV constexpr int tiles_of(const GroupCut& cut, const GroupTiling& tiling) {
-  return (cut.tall + cut.direct) * tiling.direct +
-         (cut.tail == TileBody::none ? 0 : tiling.swapped);
+  return cut.tiles() * tiling.columns + (cut.tail == TileBody::none ? 0 : tiling.swapped_columns);
 }
 
 /// Where in its group a tile lies.
@@ -93,26 +102,31 @@ struct GroupPlace {
   int column;     // in cluster tiles
 };
 
-/// Tile `number` of `count` rows of tiles: band after band, down each column of a band before the
-/// next column.
-DEV constexpr GroupPlace place_in_bands(int number, int count, TileBody body,
-                                        const GroupTiling& tiling) {
-  const int band = number / (tiling.band * tiling.direct);
-  const int within = number - band * tiling.band * tiling.direct;
-  const int height = min_of(tiling.band, count - band * tiling.band);
-  const int column = within / height;
-  return {body, (band * tiling.band + within - column * height) * rows_of(body), column};
-}
-
-/// Tile `number` of a group: the tall ones, the direct ones, the tail.
+/// Tile `number` of a group: band after band, down each column of a band before the next column.
+/// Tails are dealt to the columns of the last band, so that what they read of B is in the L2: read
+/// again from memory, it would cost as much as everything else (docs/MEASURED.md).
 DEV constexpr GroupPlace place_of(int number, const GroupCut& cut, const GroupTiling& tiling) {
-  const int tall = cut.tall * tiling.direct, direct = cut.direct * tiling.direct;
-  if (number >= tall + direct) return {cut.tail, cut.rows(), number - tall - direct};
-  const bool is_tall = number < tall;
-  GroupPlace place = place_in_bands(is_tall ? number : number - tall, is_tall ? cut.tall : cut.direct,
-                                    is_tall ? TileBody::tall : TileBody::direct, tiling);
-  if (!is_tall) place.first_row += cut.tall * kTallRows;
-  return place;
+  const int rows = cut.tiles(), largest = tiling.largest;
+  if (rows == 0) return {cut.tail, 0, number};
+  const int last_band = (rows - 1) / tiling.band;
+  const int band = min_of(number / (tiling.band * tiling.columns), last_band);
+  const int within = number - band * tiling.band * tiling.columns;
+  const int height = min_of(tiling.band, rows - band * tiling.band);
+  const int tails = band == last_band && cut.tail != TileBody::none ? tiling.swapped_columns : 0;
+  // Column c begins with tile c * height + c * tails / columns. Without its rounding that is:
+  int column = static_cast<int>(i64{within} * tiling.columns / (i64{height} * tiling.columns + tails));
+  const auto tails_before = [&](int c) {
+    return static_cast<int>(i64{c} * tails / tiling.columns);
+  };
+  if ((column + 1) * height + tails_before(column + 1) <= within) ++column;
+  const int in_column = within - column * height - tails_before(column);
+  if (in_column >= height) {
+    const int first = cut.full * largest + (cut.last == TileBody::none ? 0 : rows_of(cut.last));
+    return {cut.tail, first, tails_before(column) + in_column - height};
+  }
+  const int row = band * tiling.band + in_column;
+  const TileBody full = largest == kTallRows ? TileBody::rows_256 : TileBody::rows_128;
+  return {row < cut.full ? full : cut.last, row * largest, column};
 }
 
 /// The walk's part of a kernel's argument.

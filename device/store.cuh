@@ -91,10 +91,12 @@ DEV void add_matrix(float (&sum)[kN / 2], const ThreadMatrix<T>& c, int first_ro
   if (c.pairs && first_row + 64 <= c.rows && first_column + kN <= c.columns)
     return add_whole_tile<kN>(sum, c, at);
   KILN_UNROLL
-  for (int i = 0; i < kN / 2; i += 2) {
-    const int row = at.row + (i & 2) * 4, column = at.column + i / 4 * 8;
+  for (int half = 0; half < 2; ++half) {
+    const int row = at.row + half * 8;
     if (row >= c.rows) continue;
-    add_pair(sum[i], sum[i + 1], c, row, column);
+    KILN_UNROLL
+    for (int i = half * 2; i < kN / 2; i += 4)
+      add_pair(sum[i], sum[i + 1], c, row, at.column + i / 4 * 8);
   }
 }
 
@@ -130,10 +132,12 @@ template <int kN, class T, class Keeps = EveryRow>
 DEV void store_by_threads(const float (&sum)[kN / 2], const ThreadMatrix<T>& d, const Fragment& at,
                           const Keeps& keeps = {}) {
   KILN_UNROLL
-  for (int i = 0; i < kN / 2; i += 2) {
-    const int row = at.row + (i & 2) * 4, column = at.column + i / 4 * 8;
+  for (int half = 0; half < 2; ++half) {
+    const int row = at.row + half * 8;
     if (row >= d.rows || !keeps(row)) continue;
-    store_pair(d, row, column, sum[i], sum[i + 1]);
+    KILN_UNROLL
+    for (int i = half * 2; i < kN / 2; i += 4)
+      store_pair(d, row, at.column + i / 4 * 8, sum[i], sum[i + 1]);
   }
 }
 

@@ -108,8 +108,8 @@ struct GemmFp8Policy {
   };
 
   template <class F>
-  DEV static void with_body(const Tile&, F&& f) {
-    f(Body{});
+  DEV static void with_body(const Tile&, int warpgroup, F&& f) {
+    f(Body{}, warpgroup * Body::kWaves * 64);
   }
 };
 

@@ -74,7 +74,7 @@ void set_maps(GroupedParams& p, Backend& backend, const GroupedGemmArgs& args,
     p.b_map[1] = map("b", b, swapped_b);
     for (int i = 0; i < kTileBodies; ++i) {
       const TileBody body = static_cast<TileBody>(i);
-      if (body == TileBody::tall && plan.tiling.tall == 0) continue;
+      if (rows_of(body) > c.tile_m) continue;
       // Of rows that a cluster shares each CTA brings its part.
       const int parts = is_swapped(body) ? 1 : cluster_size(c);
       const int rows = box_rows(rows_of(body) / parts, a.shape[0]);

@@ -10,8 +10,8 @@ namespace kiln {
 
 /// One compiled kernel. The kind of grouping is not in it: one kernel walks them all.
 struct GroupedConfig {
-  int tile_m = 128;      // rows of the largest body: 128, or 256 for tall tiles
-  int tile_n = 128;      // columns of tall and direct tiles, a multiple of 16 from 64 on
+  int tile_m = 128;      // rows of the largest body: 128 or 256
+  int tile_n = 128;      // columns of direct tiles, a multiple of 16 from 64 on
   int stages = 4;        // K blocks in flight between the copy and the math warps
   int store_strips = 2;  // staged strips of D a warpgroup; all of its tile, or a divisor
   Multicast multicast = Multicast::none;  // none, or a: neighbours along N share rows of A
@@ -40,7 +40,7 @@ struct GroupedConfig {
 
 // ---- sizes --------------------------------------------------------------------------------------
 
-/// Its tall or direct tiles, whichever are larger, are those of this kernel of gemm.
+/// Its largest tiles are those of this kernel of gemm.
 constexpr GemmConfig largest_of(const GroupedConfig& c) {
   return {.tile_m = c.tile_m,
           .tile_n = c.tile_n,
@@ -82,7 +82,7 @@ constexpr int smem_bytes(const GroupedConfig& c) {
 /// Why a config cannot be compiled, or null if it can.
 constexpr const char* refusal(const GroupedConfig& c) {
   if (const char* reason = refusal(largest_of(c))) return reason;
-  if (c.tile_m < kDirectRows) return "a kernel has direct tiles or tall ones";
+  if (c.tile_m < kDirectRows) return "the largest body has 128 or 256 rows";
   if (c.tile_n < kLargestTail) return "tile_n is as wide as a swapped tail at least";
   if (c.multicast == Multicast::b) return "groups share rows of A or nothing";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
@@ -92,7 +92,7 @@ constexpr const char* refusal(const GroupedConfig& c) {
 // ---- the kernel's one argument ------------------------------------------------------------------
 
 struct GroupedParams {
-  // Of each body, and of B for the tall and direct bodies and for the swapped ones; unused where the config's copy
+  // Of each body, and of B for the direct bodies and for the swapped ones; unused where the config's copy
   // path is plain.
   TensorMap a_map[kTileBodies];
   TensorMap b_map[2];

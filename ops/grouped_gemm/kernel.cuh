@@ -2,9 +2,9 @@
 // device/gemm_sm90.cuh. A kernel is GroupedGemm<GroupedConfig{...}>; every config that refusal()
 // accepts compiles. Its bodies (device/group_walk.hpp):
 //
-//   Stage      tall, direct             swapped
-//   rows       256 or 128 rows of A     up to 128 rows of B
-//   columns    tile_n rows of B         16, 32 or 64 rows of A
+//   Stage      direct                       swapped
+//   rows       256, 192 or 128 rows of A    up to 128 rows of B
+//   columns    tile_n rows of B             16, 32 or 64 rows of A
 //
 // What a tile reads beyond its group's rows reaches only rows of D that it does not store.
 #pragma once
@@ -98,7 +98,7 @@ struct GroupedFp8Policy {
     }
   }
 
-  /// kBodyWaves x 128 rows of A by the columns of a tile of B.
+  /// A warpgroup has kBodyWaves x 64 rows of A, by the columns of a tile of B.
   template <int kBodyWaves>
   struct Direct {
     static constexpr int kWaves = kBodyWaves, kColumns = C.tile_n;
@@ -153,19 +153,24 @@ struct GroupedFp8Policy {
   };
 
   template <class F>
-  DEV static void with_body(const Tile& tile, F&& f) {
+  DEV static void with_body(const Tile& tile, int warpgroup, F&& f) {
     switch (tile.body) {
-      case TileBody::tall:
-        if constexpr (C.tile_m == kTallRows) f(Direct<2>{});
-        return;
-      case TileBody::direct:
-        return f(Direct<1>{});
+      case TileBody::rows_256:
+      case TileBody::rows_192:
+        if constexpr (C.tile_m == kTallRows) {
+          // Of 192 rows the first warpgroup has 128.
+          if (warpgroup == 0 || tile.body == TileBody::rows_256)
+            return f(Direct<2>{}, warpgroup * 128);
+        }
+        [[fallthrough]];
+      case TileBody::rows_128:
+        return f(Direct<1>{}, warpgroup * (tile.body == TileBody::rows_128 ? 64 : 128));
       case TileBody::swapped_16:
-        return f(Swapped<16>{});
+        return f(Swapped<16>{}, warpgroup * 64);
       case TileBody::swapped_32:
-        return f(Swapped<32>{});
+        return f(Swapped<32>{}, warpgroup * 64);
       case TileBody::swapped_64:
-        return f(Swapped<64>{});
+        return f(Swapped<64>{}, warpgroup * 64);
       case TileBody::none:
         break;
     }

@@ -1,8 +1,10 @@
-// The cost of a launch is that of its direct tiles, by gemm's model, and of its swapped ones:
+// The cost of a launch is that of its tiles and its bytes, for groups of sizes around the expected
+// one: the sizes of experts vary, and a choice that is best for one size only is none.
 //
-//   swapped tile   k_blocks * the greater of the tensor pipe's cycles and the copies', + epilogue
-//
-// for groups of the expected size. No row of a measurement stands behind the swapped part yet.
+//   direct tile    gemm's model of a tile of that many rows
+//   swapped tile   k_blocks * the greatest of the tensor pipe's cycles, the copies' and what waiting
+//                  for memory leaves with so many stages, + epilogue
+//   launch         the greater of the tiles' time and the bytes', more where both are close
 #include "ops/grouped_gemm/plan.hpp"
 
 #include <algorithm>
@@ -19,6 +21,12 @@ constexpr int kNarrowestSwapped = 64;
 // Shared memory that a kernel has beyond gemm's: the ring of tiles, and up to two slots of scales
 // more where a tail has more columns than B has scales.
 constexpr int kReservedBytes = kTileRingBytes + kScaleRuns * kScaleRun * 3 * 32 * 4;
+
+// Sizes that stand for the groups of a launch, evenly from 0.7 to 1.3 times the expected one.
+constexpr int kSpread = 16;
+int spread_rows(int expected, int i) {
+  return std::max(1, static_cast<int>(expected * (0.7 + 0.6 * (i + 0.5) / kSpread)));
+}
 
 i64 ceil_of(i64 a, i64 b) { return (a + b - 1) / b; }
 
@@ -44,13 +52,11 @@ i64 columns_of(const GroupedConfig& c, const GroupedProblem& p, int width) {
   return ceil_of(p.n, i64{width} * cluster_size(c));
 }
 
-bool has_tall(const GroupedConfig& c) { return c.tile_m == kTallRows; }
-
 /// The width at which swapped tiles come out most even over the SMs: a wave of theirs takes as long
 /// as its rows of B.
 int swapped_width(const GroupedConfig& c, const GroupedProblem& p, const Load& load, int slots) {
-  const GroupCut cut = cut_of(load.rows, has_tall(c));
-  if (cut.tail == TileBody::none || cut.rows() > 0) return kSwappedRows;
+  const GroupCut cut = cut_of(load.rows, c.tile_m);
+  if (cut.tail == TileBody::none || cut.tiles() > 0) return kSwappedRows;
   constexpr int kOfATile = 24;  // rows of B that a tile's own overhead is worth
   int best = kSwappedRows;
   i64 least = 0;
@@ -65,54 +71,56 @@ int swapped_width(const GroupedConfig& c, const GroupedProblem& p, const Load& l
   return best;
 }
 
-/// Cycles of one swapped tile when `ctas` run.
-double swapped_cycles(const GroupedPlan& plan, const GroupedProblem& p, TileBody body) {
+/// Cycles of one tile.
+double cycles_of(TileBody body, const GroupedPlan& plan, const GroupedProblem& p) {
+  const GroupedConfig& c = plan.config;
+  const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
+  // Cycles between asking for a block and having it while the memory is busy.
+  constexpr double kLatency = 3000;
+  if (!is_swapped(body)) {
+    GemmConfig direct = largest_of(c);
+    direct.tile_m = body == TileBody::rows_128 ? kDirectRows : kTallRows;
+    const double whole = tile_cycles(direct, {.m = p.rows, .n = p.n, .k = p.k}, plan.ctas);
+    const double cycles = body == TileBody::rows_192 ? 0.77 * whole : whole;
+    return std::max(cycles, k_blocks * kLatency / c.stages);
+  }
   constexpr double kBytesPerCycle = 52;  // from the L2, of one SM when all are at it (gemm's plan)
-  constexpr double kLatency = 1000;      // cycles between asking for a block and having it
   constexpr double kEpilogue = 1140;
   const int rows = rows_of(body);
   const double copies = (plan.tiling.swapped_width + rows) * kBlockK / kBytesPerCycle *
                         std::pow(plan.ctas / 132.0, 0.7);
   // Both warpgroups' operands pass shared memory, and two columns a product are promoted.
   const double tensor = 2.0 * (64 + rows) + 64 + 1.5 * rows;
-  const double block = std::max({copies, kLatency / plan.config.stages, tensor});
-  return std::ceil(static_cast<double>(p.k) / kBlockK) * block + kEpilogue + 12.0 * rows;
+  return k_blocks * std::max({copies, kLatency / c.stages, tensor}) + kEpilogue + 12.0 * rows;
 }
 
 double predicted_us(const GroupedPlan& plan, const GroupedProblem& p, const Arch& arch) {
   const Load load = load_of(p);
-  const GroupCut cut = cut_of(load.rows, has_tall(plan.config));
-  const GemmConfig largest = largest_of(plan.config);
-  GemmConfig direct = largest;
-  direct.tile_m = kDirectRows;
-  const GemmProblem as_gemm{.m = load.runs * load.rows, .n = p.n, .k = p.k};
-  const double slots = slots_of(plan.config, p, arch), runs = static_cast<double>(load.runs);
-
-  struct Tiles {
-    double count, cycles;
+  const double runs = static_cast<double>(load.runs);
+  double tiles = 0, cycles = 0, longest = 0;
+  const auto add = [&](TileBody body, double count) {
+    if (body == TileBody::none || count == 0) return;
+    const double each = cycles_of(body, plan, p);
+    tiles += count;
+    cycles += count * each;
+    longest = std::max(longest, each);
   };
-  std::vector<Tiles> kinds;
-  const auto add = [&](double of_a_run, double cycles) {
-    if (of_a_run > 0) kinds.push_back({runs * of_a_run, cycles});
-  };
-  if (cut.tall > 0)
-    add(1.0 * cut.tall * plan.tiling.direct, tile_cycles(largest, as_gemm, plan.ctas));
-  if (cut.direct > 0)
-    add(1.0 * cut.direct * plan.tiling.direct, tile_cycles(direct, as_gemm, plan.ctas));
-  if (cut.tail != TileBody::none)
-    add(plan.tiling.swapped, swapped_cycles(plan, p, cut.tail));
-  // Tiles of one size come in whole waves; of several, the last wave is half full on average.
-  double cycles = 0, longest = 0;
-  for (const Tiles& tiles : kinds) {
-    cycles += tiles.count / slots * tiles.cycles;
-    longest = std::max(longest, tiles.cycles);
+  for (int i = 0; i < kSpread; ++i) {
+    const GroupCut cut = cut_of(spread_rows(load.rows, i), plan.config.tile_m);
+    const double share = runs / kSpread;
+    const bool tall = plan.config.tile_m == kTallRows;
+    add(tall ? TileBody::rows_256 : TileBody::rows_128, share * cut.full * plan.tiling.columns);
+    add(cut.last, share * plan.tiling.columns);
+    add(cut.tail, share * plan.tiling.swapped_columns);
   }
-  if (kinds.size() == 1) cycles = std::ceil(kinds[0].count / slots) * kinds[0].cycles;
-  if (kinds.size() > 1) cycles += longest / 2;
-  const double rows = static_cast<double>(load.runs) * load.rows;
-  const double bytes =
-      static_cast<double>(p.groups) * p.n * p.k + rows * p.k + rows * p.n * out_bytes(largest);
-  return launch_us(cycles, bytes);
+  const double slots = slots_of(plan.config, p, arch);
+  // Tiles come in waves; where they are of several sizes, some CTA gets more of the large ones.
+  const double mean = tiles > 0 ? cycles / tiles : 0;
+  const double of_a_cta = std::ceil(tiles / slots) * mean + (longest - mean) / 2;
+  const double rows = runs * load.rows;
+  const double bytes = static_cast<double>(p.groups) * p.n * p.k + rows * p.k +
+                       rows * p.n * out_bytes(largest_of(plan.config));
+  return launch_us(of_a_cta, bytes);
 }
 
 std::vector<GroupedConfig> table(const GroupedProblem& p) {
@@ -158,7 +166,7 @@ i64 expected_rows(const GroupedProblem& p) {
 
 GroupedPlan plan_with(const GroupedConfig& config, const GroupedProblem& p, const Arch& arch) {
   const Load load = load_of(p);
-  const GroupCut cut = cut_of(load.rows, has_tall(config));
+  const GroupCut cut = cut_of(load.rows, config.tile_m);
   const int slots = slots_of(config, p, arch);
   const int width = swapped_width(config, p, load, slots);
   const i64 direct = columns_of(config, p, config.tile_n), swapped = columns_of(config, p, width);
@@ -174,13 +182,12 @@ GroupedPlan plan_with(const GroupedConfig& config, const GroupedProblem& p, cons
   // All SMs: the host does not know how many tiles there will be.
   return {.config = config,
           .ctas = slots * cluster_size(config),
-          .tiling = {.direct = static_cast<int>(direct),
-                     .swapped = static_cast<int>(swapped),
-                     .direct_width = config.tile_n,
+          .tiling = {.columns = static_cast<int>(direct),
+                     .swapped_columns = static_cast<int>(swapped),
+                     .width = config.tile_n,
                      .swapped_width = width,
-                     .band = std::clamp(kBandRows / config.tile_m, 1,
-                                        std::max(1, cut.tall + cut.direct)),
-                     .tall = has_tall(config)}};
+                     .band = std::clamp(kBandRows / config.tile_m, 1, std::max(1, cut.tiles())),
+                     .largest = config.tile_m}};
 }
 
 std::vector<GroupedCandidate> grouped_candidates(const GroupedProblem& problem, const Arch& arch) {

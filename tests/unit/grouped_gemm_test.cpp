@@ -21,48 +21,68 @@ TEST(GroupWalk, TilesCoverEveryElementOnce) {
   for (const int rows : {0,   1,   15,  16,  17,  32,  33,  64,  65,  127,  128,
                          129, 192, 193, 256, 257, 320, 321, 448, 449, 1000, 4096})
     for (const int band : {1, 2, 5, 12})
-      for (const bool tall : {false, true}) {
-        const GroupTiling tiling{.direct = 3,
-                                 .swapped = 4,
-                                 .direct_width = 100,
-                                 .swapped_width = 75,
-                                 .band = band,
-                                 .tall = tall};
-        const GroupCut cut = cut_of(rows, tall);
-        std::vector<int> covered(static_cast<std::size_t>(rows) * 300);
-        for (int number = 0; number < tiles_of(cut, tiling); ++number) {
-          const GroupPlace place = place_of(number, cut, tiling);
-          const int width = is_swapped(place.body) ? 75 : 100;
-          EXPECT_LT(place.first_row, rows);
-          for (int r = place.first_row; r < std::min(rows, place.first_row + rows_of(place.body));
-               ++r)
-            for (int c = 0; c < width; ++c)
-              ++covered[static_cast<std::size_t>(r) * 300 + place.column * width + c];
+      for (const int largest : {128, 256})
+        for (const int width : {75, 100, 150}) {
+          const GroupTiling tiling{.columns = 300 / width,
+                                   .swapped_columns = 4,
+                                   .width = width,
+                                   .swapped_width = 75,
+                                   .band = band,
+                                   .largest = largest};
+          const GroupCut cut = cut_of(rows, largest);
+          std::vector<int> covered(static_cast<std::size_t>(rows) * 300);
+          for (int number = 0; number < tiles_of(cut, tiling); ++number) {
+            const GroupPlace place = place_of(number, cut, tiling);
+            const int columns = is_swapped(place.body) ? 75 : width;
+            EXPECT_LT(place.first_row, rows);
+            for (int r = place.first_row; r < std::min(rows, place.first_row + rows_of(place.body));
+                 ++r)
+              for (int c = 0; c < columns; ++c)
+                ++covered[static_cast<std::size_t>(r) * 300 + place.column * columns + c];
+          }
+          EXPECT_EQ(std::set<int>(covered.begin(), covered.end()).size(), rows == 0 ? 0U : 1U)
+              << rows << " " << largest << " " << width;
+          if (rows > 0) {
+            EXPECT_EQ(covered[0], 1);
+          }
         }
-        EXPECT_EQ(std::set<int>(covered.begin(), covered.end()).size(), rows == 0 ? 0U : 1U)
-            << rows << tall;
-        if (rows > 0) {
-          EXPECT_EQ(covered[0], 1);
-        }
-      }
+}
+
+TEST(GroupWalk, TailsStandBesideTheColumnsThatTheyRead) {
+  const GroupTiling tiling{.columns = 20, .swapped_columns = 30, .width = 192, .swapped_width = 128};
+  const GroupCut cut = cut_of(140, 128);
+  int direct = -1;
+  for (int number = 0; number < tiles_of(cut, tiling); ++number) {
+    const GroupPlace place = place_of(number, cut, tiling);
+    if (is_swapped(place.body)) {
+      EXPECT_NEAR(place.column * 128, direct * 192, 192);
+    } else {
+      direct = place.column;
+    }
+  }
 }
 
 TEST(GroupWalk, TailsAreAsHighAsTheyMustBe) {
-  for (const bool tall : {false, true}) {
-    EXPECT_EQ(cut_of(0, tall).tail, TileBody::none);
-    EXPECT_EQ(cut_of(1, tall).tail, TileBody::swapped_16);
-    EXPECT_EQ(cut_of(17, tall).tail, TileBody::swapped_32);
-    EXPECT_EQ(cut_of(64, tall).tail, TileBody::swapped_64);
-    EXPECT_EQ(cut_of(65, tall).tail, TileBody::none);
-    EXPECT_EQ(cut_of(65, tall).direct, 1);
-    EXPECT_EQ(cut_of(129, tall).direct, 1);
-    EXPECT_EQ(cut_of(129, tall).tail, TileBody::swapped_16);
+  for (const int largest : {128, 256}) {
+    EXPECT_EQ(cut_of(0, largest).tail, TileBody::none);
+    EXPECT_EQ(cut_of(1, largest).tail, TileBody::swapped_16);
+    EXPECT_EQ(cut_of(17, largest).tail, TileBody::swapped_32);
+    EXPECT_EQ(cut_of(64, largest).tail, TileBody::swapped_64);
+    EXPECT_EQ(cut_of(65, largest).tail, TileBody::none);
+    EXPECT_EQ(cut_of(65, largest).tiles(), 1);
   }
-  EXPECT_EQ(cut_of(193, true).tall, 1);
-  EXPECT_EQ(cut_of(193, false).direct, 2);
-  EXPECT_EQ(cut_of(256 + 192, true).tail, TileBody::swapped_64);
-  EXPECT_EQ(cut_of(2 * 256 + 100, true).tall, 2);
-  EXPECT_EQ(cut_of(2 * 256 + 100, true).direct, 1);
+  EXPECT_EQ(cut_of(65, 128).full, 1);
+  EXPECT_EQ(cut_of(65, 256).last, TileBody::rows_128);
+  EXPECT_EQ(cut_of(129, 128).tail, TileBody::swapped_16);
+  EXPECT_EQ(cut_of(129, 256).last, TileBody::rows_192);
+  EXPECT_EQ(cut_of(193, 256).full, 1);
+  EXPECT_EQ(cut_of(193, 128).full, 2);
+  EXPECT_EQ(cut_of(256 + 192, 256).last, TileBody::rows_192);
+  EXPECT_EQ(cut_of(256 + 64, 256).tail, TileBody::swapped_64);
+  for (const TileBody body : {TileBody::rows_256, TileBody::rows_192, TileBody::rows_128})
+    EXPECT_FALSE(is_swapped(body));
+  EXPECT_EQ(rows_of(TileBody::rows_192), 192);
+  EXPECT_EQ(rows_of(TileBody::swapped_64), 64);
 }
 
 // ---- the door -----------------------------------------------------------------------------------
