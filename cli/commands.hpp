@@ -14,6 +14,7 @@ void add_gemm_command(CLI::App& program);
 void add_emu_command(CLI::App& program);
 void add_env_command(CLI::App& program);
 void add_explain_command(CLI::App& program);
+void add_explain_grouped_command(CLI::App& explain);  // kiln explain grouped
 void add_compile_command(CLI::App& program);
 void add_cache_command(CLI::App& program);
 void add_bench_command(CLI::App& program);  // cli/bench

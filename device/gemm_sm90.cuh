@@ -49,7 +49,7 @@ concept GemmPolicy = requires {
   typename P::Tile;        // what is known of a tile
   typename P::TileShared;  // shared memory of the walk: init(reading warps)
   // Walkers, made of (params, TileShared), of the warp that copies operands and of all others:
-  // found(), and if so tile(), then advance().
+  // found(), and if so tile(), then advance(). The leading one may look_ahead() in between.
   typename P::LeadingTiles;
   typename P::FollowingTiles;
   typename P::Staging;  // what a warpgroup's epilogue needs in shared memory
@@ -140,7 +140,10 @@ struct GemmSm90 {
     StageAt at;
     for (typename P::LeadingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
       const Tile& tile = tiles.tile();
-      for (int q = 0; q < params.k_blocks; ++q) copy_block(params, smem, tile, q, 0, at);
+      for (int q = 0; q < params.k_blocks; ++q) {
+        copy_block(params, smem, tile, q, 0, at);
+        if (q == 0) tiles.look_ahead();
+      }
     }
   }
 

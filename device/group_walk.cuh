@@ -18,7 +18,7 @@ namespace kiln {
 
 /// Tiles on their way from the leading warp to the others of its CTA.
 struct GroupTileRing {
-  static constexpr int kSlots = 4;
+  static constexpr int kSlots = 8;
   GroupTile tile[kSlots];
   Ring<kSlots, 1> ring;
 
@@ -217,21 +217,32 @@ class GroupScan {
   int at_ = 0, value_ = 0, limit_ = 0;
 };
 
-/// The leading warp's walk: finds tiles and tells the others.
+/// The leading warp's walk: finds tiles and tells the others. It looks ahead while a tile's first
+/// block is on its way: finding a tile takes hundreds of cycles, and so does fetching the scales of
+/// its first blocks once it is known.
 template <int kCluster>
 class LeadingGroupTiles {
  public:
   DEV LeadingGroupTiles(const GroupWalk& walk, GroupTileRing& tiles) : scan_(walk), tiles_(tiles) {}
 
   DEV bool found() {
-    scan_.next(tile_);
-    tiles_.ring.wait_empty(at_);
-    if (ptx::lane_idx() == 0) tiles_.tile[at_.slot] = tile_;
-    tiles_.ring.arrive_full(at_);
-    at_.advance();
+    look_ahead();
+    looked_ = false;
+    tile_ = tiles_.tile[published_];
     return tile_.body != TileBody::none;
   }
   DEV const GroupTile& tile() const { return tile_; }
+  DEV void look_ahead() {
+    if (looked_) return;
+    looked_ = true;
+    GroupTile next;
+    scan_.next(next);
+    tiles_.ring.wait_empty(at_);
+    if (ptx::lane_idx() == 0) tiles_.tile[at_.slot] = next;
+    tiles_.ring.arrive_full(at_);
+    published_ = at_.slot;
+    at_.advance();
+  }
   DEV void advance() {}
 
  private:
@@ -239,6 +250,8 @@ class LeadingGroupTiles {
   GroupTileRing& tiles_;
   GroupTile tile_;
   Cursor<GroupTileRing::kSlots> at_;
+  int published_ = 0;
+  bool looked_ = false;
 };
 
 /// What another warp of the CTA sees of it. A tile stays in shared memory while it is computed: in

@@ -39,6 +39,7 @@ class DenseTiles {
     return {(at.row * kClusterM + (kClusterM > 1 ? rank_ : 0)) * kTileM,
             (at.column * kClusterN + (kClusterN > 1 ? rank_ : 0)) * kTileN};
   }
+  DEV void look_ahead() {}
   DEV void advance() { next_ += step_; }
 
  private:

@@ -202,6 +202,7 @@ Examples:
   gemm.add_flag("--all", request->all, "every candidate, and why the others were refused");
   gemm.add_flag("--json", request->json, "one JSON object instead of tables");
   gemm.callback([request] { explain_gemm(*request); });
+  add_explain_grouped_command(app);
 }
 
 }  // namespace kiln::cli

@@ -71,7 +71,7 @@ constexpr int scale_slots(const GroupedConfig& c) {
 }
 
 /// Tiles on their way from the copy warp to the others, with their barriers.
-inline constexpr int kTileRingBytes = 4 * (32 + 16);
+inline constexpr int kTileRingBytes = 8 * (32 + 16);
 
 constexpr int smem_bytes(const GroupedConfig& c) {
   return align_up(staging_bytes(largest_of(c)) + c.stages * (operand_bytes(c) + 16) +

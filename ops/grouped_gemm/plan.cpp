@@ -22,10 +22,13 @@ constexpr int kNarrowestSwapped = 64;
 // more where a tail has more columns than B has scales.
 constexpr int kReservedBytes = kTileRingBytes + kScaleRuns * kScaleRun * 3 * 32 * 4;
 
-// Sizes that stand for the groups of a launch, evenly from 0.7 to 1.3 times the expected one.
-constexpr int kSpread = 16;
-int spread_rows(int expected, int i) {
-  return std::max(1, static_cast<int>(expected * (0.7 + 0.6 * (i + 0.5) / kSpread)));
+/// Evenly from 0.7 to 1.3 times the expected size.
+std::vector<int> spread_around(int expected) {
+  constexpr int kSizes = 16;
+  std::vector<int> sizes;
+  for (int i = 0; i < kSizes; ++i)
+    sizes.push_back(std::max(1, static_cast<int>(expected * (0.7 + 0.6 * (i + 0.5) / kSizes))));
+  return sizes;
 }
 
 i64 ceil_of(i64 a, i64 b) { return (a + b - 1) / b; }
@@ -76,7 +79,7 @@ double cycles_of(TileBody body, const GroupedPlan& plan, const GroupedProblem& p
   const GroupedConfig& c = plan.config;
   const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
   // Cycles between asking for a block and having it while the memory is busy.
-  constexpr double kLatency = 3000;
+  constexpr double kLatency = 4000;
   if (!is_swapped(body)) {
     GemmConfig direct = largest_of(c);
     direct.tile_m = body == TileBody::rows_128 ? kDirectRows : kTallRows;
@@ -94,9 +97,9 @@ double cycles_of(TileBody body, const GroupedPlan& plan, const GroupedProblem& p
   return k_blocks * std::max({copies, kLatency / c.stages, tensor}) + kEpilogue + 12.0 * rows;
 }
 
-double predicted_us(const GroupedPlan& plan, const GroupedProblem& p, const Arch& arch) {
-  const Load load = load_of(p);
-  const double runs = static_cast<double>(load.runs);
+/// What a launch's tiles take the busiest CTA, in cycles, if each run has one of these sizes.
+double cycles_of_launch(const std::vector<int>& sizes, const GroupedPlan& plan,
+                        const GroupedProblem& p, const Arch& arch, double runs) {
   double tiles = 0, cycles = 0, longest = 0;
   const auto add = [&](TileBody body, double count) {
     if (body == TileBody::none || count == 0) return;
@@ -105,22 +108,31 @@ double predicted_us(const GroupedPlan& plan, const GroupedProblem& p, const Arch
     cycles += count * each;
     longest = std::max(longest, each);
   };
-  for (int i = 0; i < kSpread; ++i) {
-    const GroupCut cut = cut_of(spread_rows(load.rows, i), plan.config.tile_m);
-    const double share = runs / kSpread;
+  const double share = runs / static_cast<double>(sizes.size());
+  for (const int rows : sizes) {
+    const GroupCut cut = cut_of(rows, plan.config.tile_m);
     const bool tall = plan.config.tile_m == kTallRows;
     add(tall ? TileBody::rows_256 : TileBody::rows_128, share * cut.full * plan.tiling.columns);
     add(cut.last, share * plan.tiling.columns);
     add(cut.tail, share * plan.tiling.swapped_columns);
   }
-  const double slots = slots_of(plan.config, p, arch);
+  if (tiles == 0) return 0;
   // Tiles come in waves; where they are of several sizes, some CTA gets more of the large ones.
-  const double mean = tiles > 0 ? cycles / tiles : 0;
-  const double of_a_cta = std::ceil(tiles / slots) * mean + (longest - mean) / 2;
-  const double rows = runs * load.rows;
+  const double mean = cycles / tiles;
+  return std::ceil(tiles / slots_of(plan.config, p, arch)) * mean + (longest - mean) / 2;
+}
+
+double predicted_us(const GroupedPlan& plan, const GroupedProblem& p, const Arch& arch) {
+  const Load load = load_of(p);
+  const double runs = static_cast<double>(load.runs), rows = runs * load.rows;
   const double bytes = static_cast<double>(p.groups) * p.n * p.k + rows * p.k +
                        rows * p.n * out_bytes(largest_of(plan.config));
-  return launch_us(of_a_cta, bytes);
+  // Half for sizes that are as expected, half for sizes that vary: experts are loaded unevenly, and
+  // benchmarks evenly.
+  const auto time_of = [&](const std::vector<int>& sizes) {
+    return launch_us(cycles_of_launch(sizes, plan, p, arch, runs), bytes);
+  };
+  return (time_of({load.rows}) + time_of(spread_around(load.rows))) / 2;
 }
 
 std::vector<GroupedConfig> table(const GroupedProblem& p) {
