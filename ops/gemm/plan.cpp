@@ -17,17 +17,17 @@
 #include "ops/gemm/cases.hpp"
 
 namespace kiln {
+
+double bound(double x, double y, double p) {
+  const double most = std::max(x, y);
+  return most * std::pow(std::pow(x / most, p) + std::pow(y / most, p), 1 / p);
+}
+
 namespace {
 
 constexpr double kClockMhz = 1760;  // small products run near 1980 MHz, large ones near 1600
 constexpr double kDramBytesPerUs = 3.55e6;  // of one kernel, ramp and write-backs included
 constexpr double kLaunchCycles = 6900;      // ramp, first loads, drain
-
-/// The greater of two, and more where they are close.
-double bound(double x, double y, double p) {
-  const double most = std::max(x, y);
-  return most * std::pow(std::pow(x / most, p) + std::pow(y / most, p), 1 / p);
-}
 
 /// Bytes that one CTA takes from the L2 for a K block: of an operand shared in a cluster, half.
 double l2_bytes(const GemmConfig& c, const GemmProblem& p) {

@@ -44,6 +44,8 @@ struct GemmCandidate {
 /// k_blocks when `ctas` run, and microseconds of so many cycles and bytes in memory.
 double tile_cycles(const GemmConfig& config, const GemmProblem& problem, int ctas);
 double launch_us(double cycles, double bytes);
+/// The greater of two bounds, and more where they are close: their p-norm.
+double bound(double x, double y, double p);
 
 /// Staging and stages that fit the shared memory beside everything else in `config`, of which
 /// `reserved` bytes are not to be used.

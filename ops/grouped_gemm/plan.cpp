@@ -74,18 +74,37 @@ int swapped_width(const GroupedConfig& c, const GroupedProblem& p, const Load& l
   return best;
 }
 
+/// What is read and written at least, in bytes.
+double bytes_of(const GroupedProblem& p, const Load& load) {
+  const double rows = static_cast<double>(load.runs) * load.rows;
+  return static_cast<double>(p.groups) * p.n * p.k + rows * p.k +
+         rows * p.n * (p.d == OutType::bf16 ? 2 : 4);
+}
+
+/// Cycles between asking for a block and having it: from an idle L2, and with a busy memory behind
+/// it. Measured by what fewer stages cost (docs/MEASURED.md).
+double latency_of(const GroupedProblem& p, const Load& load) {
+  constexpr double kIdle = 1000, kBusy = 4500;
+  constexpr double kBytesPerUs = 4.2e6, kFlopsPerUs = 1.4e9;
+  const double flops = 2.0 * static_cast<double>(load.runs) * load.rows * p.n * p.k;
+  const double memory = bytes_of(p, load) / kBytesPerUs, tensor = flops / kFlopsPerUs;
+  return kIdle + (kBusy - kIdle) * std::min(1.0, memory / tensor);
+}
+
 /// Cycles of one tile.
-double cycles_of(TileBody body, const GroupedPlan& plan, const GroupedProblem& p) {
+double cycles_of(TileBody body, const GroupedPlan& plan, const GroupedProblem& p,
+                 const Load& load) {
   const GroupedConfig& c = plan.config;
-  const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
-  // Cycles between asking for a block and having it while the memory is busy.
-  constexpr double kLatency = 4000;
+  const double k_blocks = std::max(1.0, std::ceil(static_cast<double>(p.k) / kBlockK));
+  const double waiting = latency_of(p, load) / c.stages;  // a block
+  constexpr double kNorm = 4;
   if (!is_swapped(body)) {
     GemmConfig direct = largest_of(c);
     direct.tile_m = body == TileBody::rows_128 ? kDirectRows : kTallRows;
     const double whole = tile_cycles(direct, {.m = p.rows, .n = p.n, .k = p.k}, plan.ctas);
+    // Three chains of four.
     const double cycles = body == TileBody::rows_192 ? 0.77 * whole : whole;
-    return std::max(cycles, k_blocks * kLatency / c.stages);
+    return bound(cycles, k_blocks * waiting, kNorm);
   }
   constexpr double kBytesPerCycle = 52;  // from the L2, of one SM when all are at it (gemm's plan)
   constexpr double kEpilogue = 1140;
@@ -94,21 +113,21 @@ double cycles_of(TileBody body, const GroupedPlan& plan, const GroupedProblem& p
                         std::pow(plan.ctas / 132.0, 0.7);
   // Both warpgroups' operands pass shared memory, and two columns a product are promoted.
   const double tensor = 2.0 * (64 + rows) + 64 + 1.5 * rows;
-  return k_blocks * std::max({copies, kLatency / c.stages, tensor}) + kEpilogue + 12.0 * rows;
+  return k_blocks * bound(std::max(copies, tensor), waiting, kNorm) + kEpilogue + 12.0 * rows;
 }
 
 /// What a launch's tiles take the busiest CTA, in cycles, if each run has one of these sizes.
 double cycles_of_launch(const std::vector<int>& sizes, const GroupedPlan& plan,
-                        const GroupedProblem& p, const Arch& arch, double runs) {
+                        const GroupedProblem& p, const Arch& arch, const Load& load) {
   double tiles = 0, cycles = 0, longest = 0;
   const auto add = [&](TileBody body, double count) {
     if (body == TileBody::none || count == 0) return;
-    const double each = cycles_of(body, plan, p);
+    const double each = cycles_of(body, plan, p, load);
     tiles += count;
     cycles += count * each;
     longest = std::max(longest, each);
   };
-  const double share = runs / static_cast<double>(sizes.size());
+  const double share = static_cast<double>(load.runs) / static_cast<double>(sizes.size());
   for (const int rows : sizes) {
     const GroupCut cut = cut_of(rows, plan.config.tile_m);
     const bool tall = plan.config.tile_m == kTallRows;
@@ -124,13 +143,10 @@ double cycles_of_launch(const std::vector<int>& sizes, const GroupedPlan& plan,
 
 double predicted_us(const GroupedPlan& plan, const GroupedProblem& p, const Arch& arch) {
   const Load load = load_of(p);
-  const double runs = static_cast<double>(load.runs), rows = runs * load.rows;
-  const double bytes = static_cast<double>(p.groups) * p.n * p.k + rows * p.k +
-                       rows * p.n * out_bytes(largest_of(plan.config));
   // Half for sizes that are as expected, half for sizes that vary: experts are loaded unevenly, and
   // benchmarks evenly.
   const auto time_of = [&](const std::vector<int>& sizes) {
-    return launch_us(cycles_of_launch(sizes, plan, p, arch, runs), bytes);
+    return launch_us(cycles_of_launch(sizes, plan, p, arch, load), bytes_of(p, load));
   };
   return (time_of({load.rows}) + time_of(spread_around(load.rows))) / 2;
 }
@@ -155,6 +171,14 @@ std::vector<GroupedConfig> table(const GroupedProblem& p) {
         fit_shared_memory(largest, kReservedBytes);
         c.stages = largest.stages;
         c.store_strips = largest.store_strips;
+        configs.push_back(c);
+        if (rows.tile_m != kTallRows || c.store_strips == 1) continue;
+        // Of large tiles also as many stages as there can be: for a busy memory.
+        largest.store_strips = 1;
+        largest.stages = stages_that_fit(largest, kSmemLimit - kReservedBytes);
+        if (largest.stages <= c.stages) continue;
+        c.stages = largest.stages;
+        c.store_strips = 1;
         configs.push_back(c);
       }
   return configs;
