@@ -106,6 +106,7 @@ class Flow {
     return products;
   }
 
+  /// Compiles all kernels at once.
   void prepare() {
     std::vector<GroupedConfig> configs;
     for (const GroupedSpec& spec : plan_.rows) {
@@ -117,6 +118,7 @@ class Flow {
         // The row itself will say it.
       }
     }
+    if (options_.device.kind == Device::Kind::cpu) return;  // has no kernels
     parallel_for(std::ssize(configs), 0, [&](i64 i) {
       const GroupedConfig& config = configs[static_cast<std::size_t>(i)];
       if (!refusal(config)) jit(backend_, source_of(config), kernel_shape(config));

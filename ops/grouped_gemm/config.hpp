@@ -83,6 +83,8 @@ constexpr int smem_bytes(const GroupedConfig& c) {
 constexpr const char* refusal(const GroupedConfig& c) {
   if (const char* reason = refusal(largest_of(c))) return reason;
   if (c.tile_m < kDirectRows) return "the largest body has 128 or 256 rows";
+  if (c.tile_m == kTallRows && c.b_scales == BScales::row_1x128 && c.c != Addend::none)
+    return "scales by row and C leave too few registers for 256 rows";
   if (c.tile_n < kLargestTail) return "tile_n is as wide as a swapped tail at least";
   if (c.multicast == Multicast::b) return "groups share rows of A or nothing";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";

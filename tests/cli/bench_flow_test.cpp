@@ -3,10 +3,10 @@
 #include "cli/bench/gemm_flow.hpp"
 
 #include <cstring>
-#include <deque>
 
 #include "kiln/gemm.hpp"
 #include "ops/gemm/check.hpp"
+#include "tests/cli/bench_fakes.hpp"
 #include "tests/support/runtime_support.hpp"
 
 namespace kiln::bench {
@@ -14,40 +14,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
-
-class PlayedTimer final : public Timer {
- public:
-  std::string describe() const override { return "played"; }
-  Timing time(std::span<const Subject> subjects, const TimerOptions& options,
-              const std::function<void()>& while_busy) override {
-    Timing timing{.us = {}, .timer = problem.empty() ? "cupti" : "events", .problem = problem};
-    ++calls;
-    for (const Subject& subject : subjects) {
-      started.push_back(subject.name);
-      for (int i = 0; i < 2; ++i) subject.start();
-      double us = 10;
-      if (auto& next = times[subject.name]; !next.empty()) {
-        us = next.front();
-        if (next.size() > 1) next.pop_front();
-      }
-      timing.us.emplace_back(static_cast<std::size_t>(options.runs), us);
-    }
-    while_busy();
-    if (after) after();
-    return timing;
-  }
-  std::map<std::string, std::deque<double>> times;  // of each pass; the last one stays
-  std::vector<std::string> started;
-  std::function<void()> after;
-  std::string problem;
-  int calls = 0;
-};
-
-class FakeClocks final : public Clocks {
- public:
-  ClockReading read() override { return {.known = true, .sm_mhz = 1700}; }
-  std::string driver_version() override { return "1"; }
-};
 
 /// Makes every byte of its D the same: finite, and not the product; or leaves D alone.
 class FakeBaseline final : public Baseline {

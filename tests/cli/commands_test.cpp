@@ -107,6 +107,37 @@ TEST(CliEnv, ABadSettingIsAWarningHereAndAnErrorElsewhere) {
 
 // ---- explain ------------------------------------------------------------------------------------
 
+TEST(ExplainGrouped, SaysWhatEverySizeBecomes) {
+  const std::vector<std::string> line = {"explain", "grouped", "4096", "7168", "--sizes",
+                                         "0,3,700,129,64,20,20"};
+  const Outcome outcome = kiln(line);
+  EXPECT_THAT(outcome.out, HasSubstr("7 groups, 936 rows"));
+  EXPECT_THAT(outcome.out, HasSubstr("swapped 64"));
+  std::vector<std::string> as_json = line;
+  as_json.insert(as_json.end(), {"--json", "--all"});
+  const Json json = json_of(kiln(as_json));
+  ASSERT_EQ(json["sizes"].size(), 6U);
+  EXPECT_EQ(json["sizes"][0]["cut"], "nothing");
+  EXPECT_EQ(json["sizes"][1]["cut"], "swapped 16");
+  EXPECT_EQ(json["sizes"][2]["groups"], 2);
+  EXPECT_GT(json["candidates"].size(), 20U);
+  const double first = json["candidates"][0]["predicted_us"];
+  for (const Json& candidate : json["candidates"]) {
+    if (candidate.contains("predicted_us")) {
+      EXPECT_GE(candidate["predicted_us"], first);
+    }
+  }
+}
+
+TEST(ExplainGrouped, EveryKindAndBadWords) {
+  for (const char* kind : {"offsets", "aligned_offsets", "row_ids", "masked"})
+    EXPECT_EQ(json_of(kiln({"explain", "grouped", "512", "512", "--rows", "300", "--kind", kind,
+                            "--json"}))["groups"],
+              8);
+  expect_usage_error({"explain", "grouped", "512"}, "K is required");
+  expect_usage_error({"explain", "grouped", "512", "512", "--kind", "x"}, "--kind: ");
+}
+
 TEST(CliExplain, ShowsThePlannersChoice) {
   const GemmPlan plan = plan_gemm({.m = 4096, .n = 2112, .k = 7168}, h200());
   const Outcome outcome = kiln({"explain", "gemm", "4096", "2112", "7168"});
