@@ -114,7 +114,8 @@ DEV constexpr GroupPlace place_of(int number, const GroupCut& cut, const GroupTi
   const int height = min_of(tiling.band, rows - band * tiling.band);
   const int tails = band == last_band && cut.tail != TileBody::none ? tiling.swapped_columns : 0;
   // Column c begins with tile c * height + c * tails / columns. Without its rounding that is:
-  int column = static_cast<int>(i64{within} * tiling.columns / (i64{height} * tiling.columns + tails));
+  int column =
+      static_cast<int>(i64{within} * tiling.columns / (i64{height} * tiling.columns + tails));
   const auto tails_before = [&](int c) {
     return static_cast<int>(i64{c} * tails / tiling.columns);
   };

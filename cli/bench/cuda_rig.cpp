@@ -130,10 +130,10 @@ Json CudaMachine::facts() {
 }
 
 std::string CudaMachine::head(const Json& run) const {
-  std::string text = fmt::format(
-      "{}, driver {}, NVRTC {}, kiln {}{}\n", gpu_.name(), clocks_->driver_version(),
-      run["nvrtc"].get<std::string>(), run["commit"].get<std::string>().substr(0, 12),
-      run["dirty"].get<bool>() ? " with changes" : "");
+  std::string text =
+      fmt::format("{}, driver {}, NVRTC {}, kiln {}{}\n", gpu_.name(), clocks_->driver_version(),
+                  run["nvrtc"].get<std::string>(), run["commit"].get<std::string>().substr(0, 12),
+                  run["dirty"].get<bool>() ? " with changes" : "");
   text += fmt::format("timer {}; flush {}, {} MB; {} runs\n", timer_->describe(),
                       to_string(request_.flush), flush_mb_, request_.runs);
   if (!no_nvml_.empty()) text += "clocks are not known: " + no_nvml_ + "\n";

@@ -56,8 +56,7 @@ void run_gemm_command(const GemmRequest& request) {
                        .warm_up = request.warm_up,
                        .compiler = compiler});
   CudaRunner runner(request.device, compiler);
-  const auto baselines =
-      open_baselines(request.baselines, runner.backend(), machine.directories());
+  const auto baselines = open_baselines(request.baselines, runner.backend(), machine.directories());
 
   Json run = machine.facts();
   run["check"] = to_string(request.check);

@@ -8,8 +8,8 @@
 #include <numeric>
 
 #include "arith/host_matrix.hpp"
-#include "kiln/error.hpp"
 #include "cli/gemm/verify.hpp"
+#include "kiln/error.hpp"
 #include "ops/gemm/reference.hpp"
 
 namespace kiln::bench {
@@ -35,8 +35,7 @@ i64 b_scale_floats(const GroupedSpec& s) { return scale_rows(s.b_recipe, s.n) * 
 /// MN-major, as the peers have them; a batch where there are planes.
 TensorView a_scale_view(const GroupedSpec& spec, const GroupedLayout& layout, void* data) {
   const i64 q = k_blocks(spec.k), pitch = round_up(std::max<i64>(layout.plane_rows, 1), 4);
-  const TensorView plane =
-      TensorView::column_major(data, DType::fp32, layout.plane_rows, q, pitch);
+  const TensorView plane = TensorView::column_major(data, DType::fp32, layout.plane_rows, q, pitch);
   return layout.planes > 1 ? plane.batched(layout.planes, pitch * q) : plane;
 }
 
@@ -64,8 +63,8 @@ GroupedBench::GroupedBench(const GroupedRig& rig, const GroupedBenchOptions& opt
         const GroupedLayout layout = layout_of(kind, sizes_of(spec, options.seed));
         const i64 rows = layout.planes * layout.plane_rows;
         a = std::max(a, rows * spec.k);
-        a_scales = std::max(a_scales, 4 * layout.planes * round_up(layout.plane_rows, 4) *
-                                          k_blocks(spec.k));
+        a_scales = std::max(a_scales,
+                            4 * layout.planes * round_up(layout.plane_rows, 4) * k_blocks(spec.k));
         index = std::max(index, 4 * static_cast<i64>(layout.index.size()));
         d = std::max(d, rows * spec.n * size_of(dtype_of(spec.out)));
       }
@@ -110,9 +109,9 @@ GroupedGemmArgs GroupedBench::arguments(const GroupedSpec& s, Kind kind) const {
   args.a.values = batch_of(a, layout.planes);
   args.a.scales = a_scale_view(s, layout, x.a_scales);
   args.b.values = batch_of(TensorView::row_major(b_, DType::e4m3, s.n, s.k), s.groups);
-  args.b.scales = batch_of(TensorView::row_major(b_scales_, DType::fp32,
-                                                 scale_rows(s.b_recipe, s.n), k_blocks(s.k)),
-                           s.groups);
+  args.b.scales = batch_of(
+      TensorView::row_major(b_scales_, DType::fp32, scale_rows(s.b_recipe, s.n), k_blocks(s.k)),
+      s.groups);
   args.b.recipe = s.b_recipe;
   args.d = batch_of(d, layout.planes);
   args.groups.kind = kind;
@@ -138,8 +137,8 @@ void GroupedBench::load_b(const GroupedSpec& s) {
     const i64 from = g % drawn;
     rig_.backend.copy_in(static_cast<u8*>(b_) + g * bytes, b.data() + from * bytes,
                          static_cast<std::size_t>(bytes));
-    rig_.backend.copy_in(static_cast<float*>(b_scales_) + g * floats,
-                         scales.data() + from * floats, static_cast<std::size_t>(4 * floats));
+    rig_.backend.copy_in(static_cast<float*>(b_scales_) + g * floats, scales.data() + from * floats,
+                         static_cast<std::size_t>(4 * floats));
   }
 }
 
@@ -206,11 +205,11 @@ std::string GroupedBench::difference(Kind kind, std::string& checked) {
     model.a = {TensorView::row_major(a_host_.span().data() + row * s.k, DType::e4m3, 1, s.k),
                TensorView::row_major(a_scales_host_.span().data() + row * q, DType::fp32, 1, q),
                ScaleRecipe::row_1x128};
-    model.b = {TensorView::row_major(b_host_.span().data() + matrix * s.n * s.k, DType::e4m3, s.n,
-                                     s.k),
-               TensorView::row_major(b_scales_host_.span().data() + matrix * b_scale_floats(s),
-                                     DType::fp32, scale_rows(s.b_recipe, s.n), q),
-               s.b_recipe};
+    model.b = {
+        TensorView::row_major(b_host_.span().data() + matrix * s.n * s.k, DType::e4m3, s.n, s.k),
+        TensorView::row_major(b_scales_host_.span().data() + matrix * b_scale_floats(s),
+                              DType::fp32, scale_rows(s.b_recipe, s.n), q),
+        s.b_recipe};
     model.d = TensorView::row_major(wanted.data(), out, 1, s.n);
     gemm_model(model);
     const i64 at = layout.plane[g] * layout.plane_rows + layout.first[g] + row - start;

@@ -1,8 +1,8 @@
 // Times grouped products, one kind of grouping beside another: the same rows, laid out as each kind
 // wants them. For each row:
 //
-//   load operands -> run every variant, check its bits -> time all of them, alternating -> check the
-//   bits again
+//   load operands -> run every variant, check its bits -> time all of them, alternating -> check
+//   the bits again
 #pragma once
 
 #include <memory>

@@ -48,10 +48,10 @@ void run_grouped_command(const GroupedRequest& request) {
   print(fmt::format("sizes drawn with seed {}\n", request.seed));
   print(machine.clocks_before());
   ResultFile file(request.json, std::move(run));
-  const FlowResult result = run_grouped_flow(
-      request, plan, peers ? &*peers : nullptr,
-      {machine.backend(), machine.timer(), machine.clocks()},
-      {.device = {Device::Kind::cuda, request.device}}, file, print);
+  const FlowResult result =
+      run_grouped_flow(request, plan, peers ? &*peers : nullptr,
+                       {machine.backend(), machine.timer(), machine.clocks()},
+                       {.device = {Device::Kind::cuda, request.device}}, file, print);
   print(machine.finish(file));
   if (result.wrong + result.failed > 0)
     throw Error(ErrorCode::internal,

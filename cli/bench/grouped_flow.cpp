@@ -170,9 +170,9 @@ class Flow {
   }
 
   static std::string line(const GroupedReport& r) {
-    std::string text = fmt::format(
-        "{:<24}{:<16}{:>8}{:>10.2f}{:>10.2f}{:>8.0f}{:>7.0f}{:>7.2f}", name_of(r.spec),
-        to_string(r.kind), r.real_rows, r.us.mean, r.us.min, r.tflops(), r.gbs(), r.times_floor());
+    std::string text = fmt::format("{:<24}{:<16}{:>8}{:>10.2f}{:>10.2f}{:>8.0f}{:>7.0f}{:>7.2f}",
+                                   name_of(r.spec), to_string(r.kind), r.real_rows, r.us.mean,
+                                   r.us.min, r.tflops(), r.gbs(), r.times_floor());
     text += r.peer ? fmt::format("{:>10.2f}{:>7.3f}", r.peer->us, *r.versus_peer())
                    : fmt::format("{:>10}{:>7}", "-", "");
     text += "  " + r.config;
@@ -230,17 +230,19 @@ std::string falls(const std::vector<GroupedReport>& rows) {
       times += time > kMostFall;
       rates += rate > kMostRateFall;
       if (time > kMostFall || rate > kMostRateFall)
-        text += fmt::format("note: {} {}: from {} to {} rows a group, {:.2f} us become {:.2f}, "
-                            "{:.0f} TFLOP/s {:.0f}\n",
-                            name_of(row.spec), to_string(row.kind), last->spec.rows, row.spec.rows,
-                            last->us.mean, row.us.mean, last->tflops(), row.tflops());
+        text += fmt::format(
+            "note: {} {}: from {} to {} rows a group, {:.2f} us become {:.2f}, "
+            "{:.0f} TFLOP/s {:.0f}\n",
+            name_of(row.spec), to_string(row.kind), last->spec.rows, row.spec.rows, last->us.mean,
+            row.us.mean, last->tflops(), row.tflops());
     }
     last = &row;
   }
   if (pairs == 0) return {};
-  return text + fmt::format("{} steps of rows: time falls by more than {:.0f} % in {}, the rate by "
-                            "more than {:.0f} % in {}\n",
-                            pairs, 100 * kMostFall, times, 100 * kMostRateFall, rates);
+  return text + fmt::format(
+                    "{} steps of rows: time falls by more than {:.0f} % in {}, the rate by "
+                    "more than {:.0f} % in {}\n",
+                    pairs, 100 * kMostFall, times, 100 * kMostRateFall, rates);
 }
 
 }  // namespace
@@ -310,8 +312,8 @@ void add_grouped_options(CLI::App& app, GroupedRequest& r) {
   const auto shape = [&r](const std::vector<std::string>& words) {
     for (const std::string& word : words) {
       const auto spec = parse_grouped_shape(word);
-      if (!spec) cli::refuse_word("--shapes", "a shape such as 32x16x4096x7168 or 8x~4096x4096x7168",
-                                  word);
+      if (!spec)
+        cli::refuse_word("--shapes", "a shape such as 32x16x4096x7168 or 8x~4096x4096x7168", word);
       r.shapes.push_back(*spec);
     }
   };
@@ -341,13 +343,12 @@ void add_grouped_options(CLI::App& app, GroupedRequest& r) {
          "--kinds", kind, "kinds of grouping, side by side (default: the suite's, else offsets)")
       ->type_name("offsets|aligned_offsets|row_ids|masked")
       ->delimiter(',');
-  add_choice<std::optional<ScaleRecipe>>(app, "--recipe", r.recipe,
-                                         {{"weights", ScaleRecipe::block_128x128},
-                                          {"gradients", ScaleRecipe::row_1x128}},
-                                         "scales of B: blocks (default) or rows");
-  add_choice<std::optional<OutType>>(app, "--out", r.out,
-                                     {{"bf16", OutType::bf16}, {"fp32", OutType::fp32}},
-                                     "type of D");
+  add_choice<std::optional<ScaleRecipe>>(
+      app, "--recipe", r.recipe,
+      {{"weights", ScaleRecipe::block_128x128}, {"gradients", ScaleRecipe::row_1x128}},
+      "scales of B: blocks (default) or rows");
+  add_choice<std::optional<OutType>>(
+      app, "--out", r.out, {{"bf16", OutType::bf16}, {"fp32", OutType::fp32}}, "type of D");
   add_choice<std::optional<Flush>>(
       app, "--flush", r.flush,
       {{"dirty", Flush::dirty}, {"clean", Flush::clean}, {"none", Flush::none}},

@@ -31,8 +31,7 @@ std::vector<GroupedSpec> rows_of(const std::vector<std::pair<i64, i64>>& groups_
   std::vector<GroupedSpec> specs;
   for (const auto& [groups, rows] : groups_and_rows)
     for (const Layer& layer : layers)
-      specs.push_back(
-          {.groups = groups, .rows = rows, .drawn = drawn, .n = layer.n, .k = layer.k});
+      specs.push_back({.groups = groups, .rows = rows, .drawn = drawn, .n = layer.n, .k = layer.k});
   return specs;
 }
 
@@ -146,17 +145,29 @@ const std::vector<GroupedSuite>& grouped_suites() {
   static constexpr Layer kSweepLayers[] = {{4096, 7168}, {7168, 2048}, {6144, 7168}, {1536, 4096}};
   static constexpr Layer kPeerSweepLayers[] = {{4096, 7168}, {7168, 2048}};
   static const std::vector<GroupedSuite> all = {
-      {"contiguous", "about 32k rows in 4 and 8 groups of drawn sizes, exact offsets",
-       "m_grouped_contiguous_fp8", false, {Kind::offsets},
+      {"contiguous",
+       "about 32k rows in 4 and 8 groups of drawn sizes, exact offsets",
+       "m_grouped_contiguous_fp8",
+       false,
+       {Kind::offsets},
        rows_of({{4, 8192}, {8, 4096}}, kLayers, true)},
-      {"masked", "about 192, 1024 and 20 rows a group, drawn", "m_grouped_masked_fp8", false,
+      {"masked",
+       "about 192, 1024 and 20 rows a group, drawn",
+       "m_grouped_masked_fp8",
+       false,
        {Kind::masked, Kind::offsets},
        rows_of({{32, 192}, {6, 1024}, {32, 20}, {6, 20}}, kLayers, true)},
-      {"masked-sweep", "1 to 64 rows for 8, 32 and 128 groups", "m_grouped_masked_fp8_sweep", false,
+      {"masked-sweep",
+       "1 to 64 rows for 8, 32 and 128 groups",
+       "m_grouped_masked_fp8_sweep",
+       false,
        {Kind::masked, Kind::offsets},
        sweep({8, 32, 128}, {1, 4, 8, 16, 32, 64}, kPeerSweepLayers)},
-      {"sweep", "1 to 1024 rows for 8 to 256 groups of four layers, clean L2", "grouped_fp8_sweep",
-       true, {Kind::offsets, Kind::masked, Kind::aligned_offsets},
+      {"sweep",
+       "1 to 1024 rows for 8 to 256 groups of four layers, clean L2",
+       "grouped_fp8_sweep",
+       true,
+       {Kind::offsets, Kind::masked, Kind::aligned_offsets},
        sweep({8, 32, 128, 256}, {1, 2, 4, 8, 16, 32, 64, 128, 256, 1024}, kSweepLayers)}};
   return all;
 }

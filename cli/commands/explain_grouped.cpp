@@ -94,15 +94,15 @@ void print_grouped(const ExplainGroupedRequest& r, const GroupedProblem& p,
   using Align = Table::Align;
   const GroupedPlan& plan = candidates.front().plan;
   std::fputs(
-      fields({{"problem", fmt::format("{} groups, {} rows, N={} K={}, D {}, C {}, scales {}",
-                                      p.groups,
-                                      std::accumulate(r.sizes.begin(), r.sizes.end(), i64{0}), p.n,
-                                      p.k, word_of(p.d), word_of(p.c), recipe_text(p.b_scales))},
-              {"planned for", fmt::format("{}, groups of about {} rows", r.arch.description,
-                                          expected_rows(p))},
-              {"chosen", to_string(plan.config)},
-              {"tiles", fmt::format("{} columns of D wide, swapped ones {}; {} CTAs",
-                                    plan.tiling.width, plan.tiling.swapped_width, plan.ctas)}})
+      fields(
+          {{"problem", fmt::format("{} groups, {} rows, N={} K={}, D {}, C {}, scales {}", p.groups,
+                                   std::accumulate(r.sizes.begin(), r.sizes.end(), i64{0}), p.n,
+                                   p.k, word_of(p.d), word_of(p.c), recipe_text(p.b_scales))},
+           {"planned for",
+            fmt::format("{}, groups of about {} rows", r.arch.description, expected_rows(p))},
+           {"chosen", to_string(plan.config)},
+           {"tiles", fmt::format("{} columns of D wide, swapped ones {}; {} CTAs",
+                                 plan.tiling.width, plan.tiling.swapped_width, plan.ctas)}})
           .c_str(),
       stdout);
   std::fputs("\n", stdout);
@@ -117,10 +117,10 @@ void print_grouped(const ExplainGroupedRequest& r, const GroupedProblem& p,
                run < size ? cut + ", a segment" : cut, fmt::format("{}", each * count)});
   }
   std::fputs(sizes.text().c_str(), stdout);
-  std::fputs(fmt::format("{} tiles, {:.2f} a CTA\n\n", tiles,
-                         static_cast<double>(tiles) / plan.ctas)
-                 .c_str(),
-             stdout);
+  std::fputs(
+      fmt::format("{} tiles, {:.2f} a CTA\n\n", tiles, static_cast<double>(tiles) / plan.ctas)
+          .c_str(),
+      stdout);
   Table table({{"kernel", Align::left}, {"us"}, {"slower"}, {"stages"}, {"smem KiB"}});
   const double best = candidates.front().microseconds;
   std::size_t shown = 0;
@@ -184,7 +184,8 @@ void explain_grouped(ExplainGroupedRequest request) {
 void add_explain_grouped_command(CLI::App& explain) {
   CLI::App& grouped = *explain.add_subcommand(
       "grouped", "D_g = A_g times B_g transposed for groups of rows: which tiles each size gets");
-  grouped.footer(R"(rows of tiles  how a group is cut: tiles of 256, 192 or 128 rows, and a tail of 16, 32 or 64
+  grouped.footer(
+      R"(rows of tiles  how a group is cut: tiles of 256, 192 or 128 rows, and a tail of 16, 32 or 64
                rows with operands swapped, none of which reach beyond the group
 
 Examples:

@@ -239,8 +239,7 @@ void GroupedCaseRun::prepare(const Device& device) {
   }
   // Only how addresses are aligned decides what is compiled.
   std::array<void*, kTensors> images;
-  for (std::size_t i = 0; i < kTensors; ++i)
-    images[i] = reinterpret_cast<void*>((i + 1) << 40);
+  for (std::size_t i = 0; i < kTensors; ++i) images[i] = reinterpret_cast<void*>((i + 1) << 40);
   grouped_gemm_prepare(args_in(images), {.device = device});
 }
 

@@ -83,8 +83,9 @@ constexpr int smem_bytes(const GroupedConfig& c) {
 constexpr const char* refusal(const GroupedConfig& c) {
   if (const char* reason = refusal(largest_of(c))) return reason;
   if (c.tile_m < kDirectRows) return "the largest body has 128 or 256 rows";
-  if (c.tile_m == kTallRows && c.b_scales == BScales::row_1x128 && c.c != Addend::none)
-    return "scales by row and C leave too few registers for 256 rows";
+  if (c.tile_m == kTallRows && c.b_scales == BScales::row_1x128 &&
+      (c.c != Addend::none || c.d != OutType::bf16))
+    return "scales by row leave too few registers for 256 rows with C or an FP32 D";
   if (c.tile_n < kLargestTail) return "tile_n is as wide as a swapped tail at least";
   if (c.multicast == Multicast::b) return "groups share rows of A or nothing";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
@@ -94,8 +95,8 @@ constexpr const char* refusal(const GroupedConfig& c) {
 // ---- the kernel's one argument ------------------------------------------------------------------
 
 struct GroupedParams {
-  // Of each body, and of B for the direct bodies and for the swapped ones; unused where the config's copy
-  // path is plain.
+  // Of each body, and of B for the direct bodies and for the swapped ones; unused where the
+  // config's copy path is plain.
   TensorMap a_map[kTileBodies];
   TensorMap b_map[2];
   TensorMap d_map;

@@ -108,8 +108,8 @@ TEST(CliEnv, ABadSettingIsAWarningHereAndAnErrorElsewhere) {
 // ---- explain ------------------------------------------------------------------------------------
 
 TEST(ExplainGrouped, SaysWhatEverySizeBecomes) {
-  const std::vector<std::string> line = {"explain", "grouped", "4096", "7168", "--sizes",
-                                         "0,3,700,129,64,20,20"};
+  const std::vector<std::string> line = {"explain", "grouped", "4096",
+                                         "7168",    "--sizes", "0,3,700,129,64,20,20"};
   const Outcome outcome = kiln(line);
   EXPECT_THAT(outcome.out, HasSubstr("7 groups, 936 rows"));
   EXPECT_THAT(outcome.out, HasSubstr("swapped 64"));

@@ -1,5 +1,5 @@
-// All of `kiln bench grouped` but the GPU: host memory, products by the bit model, a timer that plays
-// given times.
+// All of `kiln bench grouped` but the GPU: host memory, products by the bit model, a timer that
+// plays given times.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <numeric>
@@ -103,9 +103,10 @@ TEST_F(GroupedBenchFlow, WrongBitsAreFound) {
 }
 
 TEST_F(GroupedBenchFlow, PeersAreFoundAndComparedByTheRateThatBinds) {
-  const Json peers = {{"contiguous",
-                       {{{"groups", 3}, {"n", 72}, {"k", 200}, {"us", 10}, {"gbs", 4}, {"tflops", 1}}}},
-                      {"fixed", {{{"groups", 2}, {"rows", 8}, {"n", 72}, {"k", 128}, {"us", 9}}}}};
+  const Json peers = {
+      {"contiguous",
+       {{{"groups", 3}, {"n", 72}, {"k", 200}, {"us", 10}, {"gbs", 4}, {"tflops", 1}}}},
+      {"fixed", {{{"groups", 2}, {"rows", 8}, {"n", 72}, {"k", 128}, {"us", 9}}}}};
   GroupedRequest request{.shapes = {kSmall}, .section = "contiguous"};
   run(request, &peers);
   const Json drawn = rows("contiguous")[0];
@@ -127,8 +128,9 @@ TEST_F(GroupedBenchFlow, StepsThatFallAreTold) {
   timer.times["offsets"] = {10, 9.7, 20};
   run(request);
   EXPECT_THAT(output, HasSubstr("from 1 to 2 rows a group, 10.00 us become 9.70"));
-  EXPECT_THAT(output, HasSubstr("2 steps of rows: time falls by more than 2 % in 1, the rate by more "
-                                "than 3 % in 1"));
+  EXPECT_THAT(output,
+              HasSubstr("2 steps of rows: time falls by more than 2 % in 1, the rate by more "
+                        "than 3 % in 1"));
 }
 
 TEST_F(GroupedBenchFlow, WhatMakesNoSenseIsRefused) {

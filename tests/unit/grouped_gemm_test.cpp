@@ -49,7 +49,8 @@ TEST(GroupWalk, TilesCoverEveryElementOnce) {
 }
 
 TEST(GroupWalk, TailsStandBesideTheColumnsThatTheyRead) {
-  const GroupTiling tiling{.columns = 20, .swapped_columns = 30, .width = 192, .swapped_width = 128};
+  const GroupTiling tiling{
+      .columns = 20, .swapped_columns = 30, .width = 192, .swapped_width = 128};
   const GroupCut cut = cut_of(140, 128);
   int direct = -1;
   for (int number = 0; number < tiles_of(cut, tiling); ++number) {
