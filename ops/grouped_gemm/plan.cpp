@@ -2,9 +2,8 @@
 // one: the sizes of experts vary, and a choice that is best for one size only is none.
 //
 //   direct tile    gemm's model of a tile of that many rows
-//   swapped tile   k_blocks * the greatest of the tensor pipe's cycles, the copies' and what
-//   waiting
-//                  for memory leaves with so many stages, + epilogue
+//   swapped tile   k_blocks * the greatest of the tensor pipe's cycles, the copies', and what
+//                  waiting for a busy memory costs with so many stages; + epilogue
 //   launch         the greater of the tiles' time and the bytes', more where both are close
 #include "ops/grouped_gemm/plan.hpp"
 
