@@ -25,9 +25,9 @@ constexpr int kReservedBytes = kTileRingBytes + kScaleRuns * kScaleRun * 3 * 32 
 /// Evenly from 0.7 to 1.3 times the expected size.
 std::vector<int> spread_around(int expected) {
   constexpr int kSizes = 16;
-  std::vector<int> sizes;
+  std::vector<int> sizes(kSizes);
   for (int i = 0; i < kSizes; ++i)
-    sizes.push_back(std::max(1, static_cast<int>(expected * (0.7 + 0.6 * (i + 0.5) / kSizes))));
+    sizes[i] = std::max(1, static_cast<int>(expected * (0.7 + 0.6 * (i + 0.5) / kSizes)));
   return sizes;
 }
 
