@@ -51,6 +51,11 @@ constexpr int rows_of(TileBody body) {
   return is_swapped(body) ? 2 << i : kTallRows - 64 * i;
 }
 
+/// The body of a kernel's largest tiles, which have 128 or 256 rows.
+constexpr TileBody largest_body(int rows) {
+  return rows == kTallRows ? TileBody::rows_256 : TileBody::rows_128;
+}
+
 /// How the rows of one group are cut: tiles below each other.
 struct GroupCut {
   int full = 0;                    // of the kernel's largest body
@@ -126,8 +131,7 @@ DEV constexpr GroupPlace place_of(int number, const GroupCut& cut, const GroupTi
     return {cut.tail, first, tails_before(column) + in_column - height};
   }
   const int row = band * tiling.band + in_column;
-  const TileBody full = largest == kTallRows ? TileBody::rows_256 : TileBody::rows_128;
-  return {row < cut.full ? full : cut.last, row * largest, column};
+  return {row < cut.full ? largest_body(largest) : cut.last, row * largest, column};
 }
 
 /// The walk's part of a kernel's argument.

@@ -3,27 +3,13 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 
-#include <cstdio>
-
+#include "cli/bench/console.hpp"
 #include "cli/bench/cuda_rig.hpp"
 #include "kiln/error.hpp"
 #include "runtime/cuda_backend.hpp"
 
 namespace kiln::bench {
 namespace {
-
-void print(const std::string& text) {
-  std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
-}
-
-void list_suites() {
-  for (const Suite& suite : suites()) {
-    print(fmt::format("{}: {} rows, {}; section {}\n", suite.name, suite.rows.size(), suite.about,
-                      suite.section));
-    for (const GemmSpec& spec : suite.rows) print("  " + name_of(spec) + "\n");
-  }
-}
 
 /// The library goes by KILN_COMPILER, which it reads once, at its first use.
 CompilerKind choose_compiler(const std::string& asked) {
@@ -40,7 +26,7 @@ CompilerKind choose_compiler(const std::string& asked) {
 }  // namespace
 
 void run_gemm_command(const GemmRequest& request) {
-  if (request.list_suites) return list_suites();
+  if (request.list_suites) return list_suites(suites());
   // What makes no sense is refused before a GPU is looked for.
   check_request(request);
   std::optional<PeerFile> peers;
@@ -75,10 +61,7 @@ void run_gemm_command(const GemmRequest& request) {
       request, plan, file_of_peers,
       {runner.backend(), machine.timer(), machine.clocks(), baselines}, runner, file, print);
   print(machine.finish(file));
-  if (result.wrong + result.failed > 0)
-    throw Error(ErrorCode::internal,
-                fmt::format("bench: of {} rows {} gave wrong bits and {} failed",
-                            result.rows + result.failed, result.wrong, result.failed));
+  check_outcome(result);
 }
 
 }  // namespace kiln::bench

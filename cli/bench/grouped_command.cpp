@@ -2,31 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-
+#include "cli/bench/console.hpp"
 #include "cli/bench/cuda_rig.hpp"
-#include "kiln/error.hpp"
 
 namespace kiln::bench {
-namespace {
-
-void print(const std::string& text) {
-  std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
-}
-
-void list_suites() {
-  for (const GroupedSuite& suite : grouped_suites()) {
-    print(fmt::format("{}: {} rows, {}; section {}\n", suite.name, suite.rows.size(), suite.about,
-                      suite.section));
-    for (const GroupedSpec& spec : suite.rows) print("  " + name_of(spec) + "\n");
-  }
-}
-
-}  // namespace
 
 void run_grouped_command(const GroupedRequest& request) {
-  if (request.list_suites) return list_suites();
+  if (request.list_suites) return list_suites(grouped_suites());
   // What makes no sense is refused before a GPU is looked for.
   const GroupedRowPlan plan = plan_rows(request);
   std::optional<Json> peers;
@@ -53,10 +35,7 @@ void run_grouped_command(const GroupedRequest& request) {
                        {machine.backend(), machine.timer(), machine.clocks()},
                        {.device = {Device::Kind::cuda, request.device}}, file, print);
   print(machine.finish(file));
-  if (result.wrong + result.failed > 0)
-    throw Error(ErrorCode::internal,
-                fmt::format("bench: of {} rows {} gave wrong bits and {} failed",
-                            result.rows + result.failed, result.wrong, result.failed));
+  check_outcome(result);
 }
 
 }  // namespace kiln::bench

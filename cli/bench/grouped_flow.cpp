@@ -142,7 +142,7 @@ class Flow {
                         .bytes = bytes_of(spec, sizes),
                         .us = summarise(times.variants[i].us),
                         .peer = peers_ ? grouped_peer(*peers_, plan_.section, spec) : std::nullopt,
-                        .config = short_text(product.config),
+                        .config = short_name(product.config),
                         .timer = times.timer,
                         .check = times.check,
                         .wrong = times.wrong,
@@ -162,11 +162,6 @@ class Flow {
         file_.add("grouped_candidates", json);
       }
     }
-  }
-
-  static std::string short_text(const GroupedConfig& c) {
-    return fmt::format("{}x{} {}st{}", c.tile_m, c.tile_n, c.stages,
-                       c.multicast == Multicast::a ? " share-a" : "");
   }
 
   static std::string line(const GroupedReport& r) {

@@ -172,16 +172,6 @@ const std::vector<GroupedSuite>& grouped_suites() {
   return all;
 }
 
-const GroupedSuite& grouped_suite_named(std::string_view name) {
-  std::string names;
-  for (const GroupedSuite& suite : grouped_suites()) {
-    if (suite.name == name) return suite;
-    names += (names.empty() ? "" : ", ") + suite.name;
-  }
-  throw Error(ErrorCode::invalid_argument,
-              fmt::format("'{}' is no suite, wanted one of {}", name, names));
-}
-
 std::optional<GroupedPeer> grouped_peer(const Json& file, const std::string& section,
                                         const GroupedSpec& spec) {
   if (!file.is_object()) throw Error(ErrorCode::io, "a file of peers' times is an object");

@@ -60,8 +60,6 @@ struct GroupedSuite {
 };
 
 const std::vector<GroupedSuite>& grouped_suites();
-/// Throws Error{invalid_argument} listing the names.
-const GroupedSuite& grouped_suite_named(std::string_view name);
 
 /// A peer's row. Its sizes were drawn too, others than Kiln's, so that rates are compared where
 /// they were: TFLOP/s or GB/s, whichever floor binds.

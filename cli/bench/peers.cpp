@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "cli/bench/results.hpp"
 #include "kiln/error.hpp"
-#include "runtime/files.hpp"
 
 namespace kiln::bench {
 namespace {
@@ -30,18 +30,7 @@ std::optional<PeerRow> parse_row(const Json& row) {
 
 }  // namespace
 
-PeerFile PeerFile::read(const std::string& path) {
-  const auto bytes = read_file(path);
-  if (!bytes)
-    throw Error(ErrorCode::io, fmt::format("cannot read {}: {}", path, errno_text(errno)));
-  const char* text = reinterpret_cast<const char*>(bytes->data());
-  try {
-    return parse(Json::parse(text, text + bytes->size()), path);
-  } catch (const Json::exception& error) {
-    throw Error(ErrorCode::io,
-                fmt::format("{} is no JSON file of results: {}", path, error.what()));
-  }
-}
+PeerFile PeerFile::read(const std::string& path) { return parse(read_results(path), path); }
 
 PeerFile PeerFile::parse(const Json& file, const std::string& name) {
   if (!file.is_object())

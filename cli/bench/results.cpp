@@ -115,9 +115,14 @@ Json read_results(const std::string& path) {
   if (!bytes)
     throw Error(ErrorCode::io, fmt::format("cannot read {}: {}", path, errno_text(errno)));
   const char* text = reinterpret_cast<const char*>(bytes->data());
-  Json json = Json::parse(text, text + bytes->size(), nullptr, false);
-  if (!json.is_object()) throw Error(ErrorCode::io, path + " is no JSON file of results");
-  return json;
+  try {
+    Json json = Json::parse(text, text + bytes->size());
+    if (json.is_object()) return json;
+  } catch (const Json::exception& error) {
+    throw Error(ErrorCode::io,
+                fmt::format("{} is no JSON file of results: {}", path, error.what()));
+  }
+  throw Error(ErrorCode::io, path + " is no JSON file of results: wanted an object of sections");
 }
 
 std::string utc_now() {

@@ -35,8 +35,7 @@ Occupancy occupancy_of(const GemmPlan& plan, const GemmProblem& problem, const A
   const i64 clusters = static_cast<i64>(plan.clusters_m) * plan.clusters_n;
   Occupancy result{.tiles = clusters * cluster_size(c)};
   if (result.tiles == 0) return result;
-  const int sms =
-      problem.sm_budget > 0 ? std::min(problem.sm_budget, arch.sm_count) : arch.sm_count;
+  const int sms = available_sms(problem.sm_budget, arch);
   result.waves = (result.tiles + plan.ctas - 1) / plan.ctas;
   result.wave_use = static_cast<double>(result.tiles) / static_cast<double>(result.waves * sms);
   result.tile_use = static_cast<double>(problem.m) * static_cast<double>(problem.n) /

@@ -61,15 +61,10 @@ std::string cut_text(const GroupCut& cut, const GroupedPlan& plan) {
     text += text.empty() ? "" : " + ";
     text += count > 1 ? fmt::format("{} x {}", count, name_of(body)) : name_of(body);
   };
-  add(cut.full, plan.tiling.largest == kTallRows ? TileBody::rows_256 : TileBody::rows_128);
+  add(cut.full, largest_body(plan.tiling.largest));
   add(1, cut.last);
   add(1, cut.tail);
   return text.empty() ? "nothing" : text;
-}
-
-std::string name_of(const GroupedConfig& c) {
-  return fmt::format("{}x{} {}st{}", c.tile_m, c.tile_n, c.stages,
-                     c.multicast == Multicast::a ? " share-a" : "");
 }
 
 /// The sizes of a distribution, each with how many groups have it.
@@ -126,7 +121,7 @@ void print_grouped(const ExplainGroupedRequest& r, const GroupedProblem& p,
   std::size_t shown = 0;
   for (const GroupedCandidate& c : candidates) {
     if (!c.refused.empty() || (!r.all && shown++ == kShown)) break;
-    table.add({name_of(c.plan.config), fmt::format("{:.2f}", c.microseconds),
+    table.add({short_name(c.plan.config), fmt::format("{:.2f}", c.microseconds),
                fmt::format("{:.1f} %", 100 * (c.microseconds / best - 1)),
                fmt::format("{}", c.plan.config.stages),
                fmt::format("{}", smem_bytes(c.plan.config) / 1024)});
@@ -138,7 +133,7 @@ void print_grouped_json(const ExplainGroupedRequest& r, const GroupedProblem& p,
                         const std::vector<GroupedCandidate>& candidates) {
   Json list = Json::array();
   for (const GroupedCandidate& c : candidates) {
-    Json json = {{"name", name_of(c.plan.config)}, {"config", to_string(c.plan.config)}};
+    Json json = {{"name", short_name(c.plan.config)}, {"config", to_string(c.plan.config)}};
     if (c.refused.empty()) {
       json["predicted_us"] = c.microseconds;
       json["ctas"] = c.plan.ctas;

@@ -74,6 +74,10 @@ double epilogue_cycles(const GemmConfig& c) {
 
 }  // namespace
 
+int available_sms(int sm_budget, const Arch& arch) {
+  return sm_budget > 0 ? std::min(sm_budget, arch.sm_count) : arch.sm_count;
+}
+
 double tile_cycles(const GemmConfig& c, const GemmProblem& p, int ctas) {
   const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
   return k_blocks * block_cycles(c, p, ctas) + epilogue_cycles(c);
@@ -151,10 +155,6 @@ std::string refused_by_problem(const GemmConfig& c, const GemmProblem& p, int sm
   return {};
 }
 
-int available_sms(const GemmProblem& p, const Arch& arch) {
-  return p.sm_budget > 0 ? std::min(p.sm_budget, arch.sm_count) : arch.sm_count;
-}
-
 /// The table of kernels: every tile that the skeleton can be built for.
 std::vector<GemmConfig> table(const GemmProblem& p) {
   struct Rows {
@@ -191,7 +191,7 @@ GemmPlan plan_with(const GemmConfig& config, const GemmProblem& problem, const A
   plan.clusters_m = static_cast<int>(grid.rows);
   plan.clusters_n = static_cast<int>(grid.columns);
   const i64 clusters = grid.rows * grid.columns;
-  const i64 slots = std::max(1, available_sms(problem, arch) / cluster);
+  const i64 slots = std::max(1, available_sms(problem.sm_budget, arch) / cluster);
   // The fewest CTAs that need no more waves: idle SMs leave power and L2 to the others.
   const i64 waves = std::max<i64>(1, (clusters + slots - 1) / slots);
   const int running = static_cast<int>(std::max<i64>(1, (clusters + waves - 1) / waves));
@@ -207,7 +207,8 @@ std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arc
     candidate.plan.config = config;
     const char* broken = refusal(config);
     candidate.refused =
-        broken ? broken : refused_by_problem(config, problem, available_sms(problem, arch));
+        broken ? broken
+               : refused_by_problem(config, problem, available_sms(problem.sm_budget, arch));
     if (candidate.refused.empty()) {
       candidate.plan = plan_with(config, problem, arch);
       candidate.microseconds = predicted_us(candidate.plan, problem);

@@ -47,6 +47,9 @@ double launch_us(double cycles, double bytes);
 /// The greater of two bounds, and more where they are close: their p-norm.
 double bound(double x, double y, double p);
 
+/// SMs that a launch may use, of a budget; 0: no budget.
+int available_sms(int sm_budget, const Arch& arch);
+
 /// Staging and stages that fit the shared memory beside everything else in `config`, of which
 /// `reserved` bytes are not to be used.
 void fit_shared_memory(GemmConfig& config, int reserved = 0);

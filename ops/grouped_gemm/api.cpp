@@ -149,6 +149,10 @@ std::string source_of(const GroupedConfig& config) {
   return source_text(config, "ops/grouped_gemm/kernel.cuh", "GroupedGemm", "GroupedConfig");
 }
 std::string to_string(const GroupedConfig& config) { return config_text(config); }
+std::string short_name(const GroupedConfig& c) {
+  return fmt::format("{}x{} {}st{}", c.tile_m, c.tile_n, c.stages,
+                     c.multicast == Multicast::a ? " share-a" : "");
+}
 GroupedConfig parse_grouped_config(std::string_view text, const GroupedConfig& base) {
   return parse_config(text, base, "grouped gemm");
 }

@@ -13,6 +13,8 @@ namespace kiln {
 /// The translation unit that a compiler turns into this kernel: three lines.
 std::string source_of(const GroupedConfig& config);
 std::string to_string(const GroupedConfig& config);
+/// Short, for tables: "256x128 3st share-a".
+std::string short_name(const GroupedConfig& config);
 /// Reads to_string's form; fields left out keep the value they have in `base`.
 GroupedConfig parse_grouped_config(std::string_view text, const GroupedConfig& base = {});
 

@@ -47,8 +47,7 @@ Load load_of(const GroupedProblem& p) {
 }
 
 int slots_of(const GroupedConfig& c, const GroupedProblem& p, const Arch& arch) {
-  const int sms = p.sm_budget > 0 ? std::min(p.sm_budget, arch.sm_count) : arch.sm_count;
-  return std::max(1, sms / cluster_size(c));
+  return std::max(1, available_sms(p.sm_budget, arch) / cluster_size(c));
 }
 
 i64 columns_of(const GroupedConfig& c, const GroupedProblem& p, int width) {
@@ -130,8 +129,7 @@ double cycles_of_launch(const std::vector<int>& sizes, const GroupedPlan& plan,
   const double share = static_cast<double>(load.runs) / static_cast<double>(sizes.size());
   for (const int rows : sizes) {
     const GroupCut cut = cut_of(rows, plan.config.tile_m);
-    const bool tall = plan.config.tile_m == kTallRows;
-    add(tall ? TileBody::rows_256 : TileBody::rows_128, share * cut.full * plan.tiling.columns);
+    add(largest_body(plan.config.tile_m), share * cut.full * plan.tiling.columns);
     add(cut.last, share * plan.tiling.columns);
     add(cut.tail, share * plan.tiling.swapped_columns);
   }
@@ -185,8 +183,8 @@ std::vector<GroupedConfig> table(const GroupedProblem& p) {
 }
 
 std::string refused_by_problem(const GroupedConfig& c, const GroupedProblem& p, const Arch& arch) {
-  const int sms = p.sm_budget > 0 ? std::min(p.sm_budget, arch.sm_count) : arch.sm_count;
-  if (cluster_size(c) > sms) return "a cluster of 2 exceeds the SM budget";
+  if (cluster_size(c) > available_sms(p.sm_budget, arch))
+    return "a cluster of 2 exceeds the SM budget";
   if (cluster_size(c) > 1 && p.n <= c.tile_n) return "one tile along N: nothing to share";
   return {};
 }
