@@ -149,6 +149,7 @@ class Flow {
                         .busy = times.busy};
       Json json = json_of(row);
       json["config_full"] = to_string(product.config);
+      if (spec.drawn) json["sizes"] = sizes;  // so that a peer can be given the same
       if (product.chosen) {
         chosen_us = row.us.mean;
         print_(line(row));
