@@ -21,6 +21,8 @@ import json
 import sys
 
 import deep_gemm
+import deep_gemm.utils.layout
+import deep_gemm.utils.math
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -32,7 +34,7 @@ def align(x, y):
 def quantised(*shape):
     """E4M3 of random normals and their scales of 1x128, as the peer's kernels take them."""
     x = torch.randn(*shape, device="cuda", dtype=torch.bfloat16)
-    x, scales = deep_gemm.utils.per_token_cast_to_fp8(x.view(-1, shape[-1]), use_ue8m0=False)
+    x, scales = deep_gemm.utils.math.per_token_cast_to_fp8(x.view(-1, shape[-1]), use_ue8m0=False)
     scales = scales.view(*shape[:-1], -1)
     return x.view(shape), deep_gemm.utils.layout.get_mn_major_tma_aligned_tensor(scales)
 
@@ -40,7 +42,7 @@ def quantised(*shape):
 def weights(n, k):
     """E4M3 [n, k] and their scales of 128x128."""
     x = torch.randn(n, k, device="cuda", dtype=torch.bfloat16)
-    return deep_gemm.utils.per_block_cast_to_fp8(x, use_ue8m0=False)
+    return deep_gemm.utils.math.per_block_cast_to_fp8(x, use_ue8m0=False)
 
 
 def stacked_weights(groups, n, k):
