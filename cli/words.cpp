@@ -94,6 +94,9 @@ GemmProblem problem_of(const GemmShape& shape, const GemmTypes& types) {
   const i64 d_row = shape.n * size_of(dtype_of(types.d));
   const bool load = types.padded_rows || shape.k % 16 == 0;
   const bool store = d_row % 16 == 0;  // the copy engine clips a store at whole 16-byte pieces
+  // Those of blocks lie along K, those of rows along the rows.
+  const bool scales = types.b_scales == BScales::row_1x128 ? shape.m % 4 == 0 && shape.n % 4 == 0
+                                                            : (shape.k + 127) / 128 % 4 == 0;
   return {.m = shape.m,
           .n = shape.n,
           .k = shape.k,
@@ -103,6 +106,7 @@ GemmProblem problem_of(const GemmShape& shape, const GemmTypes& types) {
           // Without a K there is nothing to load, and no tensor map of it either.
           .load = load && shape.k > 0 ? CopyPath::tma : CopyPath::plain,
           .store = store ? CopyPath::tma : CopyPath::plain,
+          .scales = load && shape.k > 0 && scales ? ScaleCopy::tma_mn : ScaleCopy::plain,
           .sm_budget = types.sms};
 }
 

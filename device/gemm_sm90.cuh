@@ -1,8 +1,8 @@
 // The skeleton of Kiln's GEMM family on Hopper: one persistent, warp-specialised kernel.
 //
 //   math warpgroups                     copy warpgroup
-//   wait_full(stage), wait_full(scales) warp 0:    wait_empty(stage), copy A and B of a K block
-//   P = A * B^T   (tensor core)         warps 1-3: wait_empty(scales), write those of 4 K blocks
+//   wait_full(stage), wait_full(scales) warp 0: wait_empty(stage), copy A and B of a K block
+//   P = A * B^T   (tensor core)         warp 1: wait_empty(scales), copy those of 4 K blocks
 //   release(stage), release(scales)
 //   S = fma(s, P, S)
 //   after the last K block: C, rounding, store D; the copy warps are in the next tile already
@@ -17,6 +17,7 @@
 #include "device/mma_sm90.cuh"
 #include "device/ptx.hpp"
 #include "device/ring.cuh"
+#include "device/scales.cuh"
 
 namespace kiln {
 
@@ -27,20 +28,25 @@ inline constexpr int kCopyWarps = 4;
 inline constexpr int kStagingBarrier = 1;
 
 /// One way to compute a tile: the operand in Stage::rows times the one in Stage::columns.
+///   Scales(tile, row)    where those are that a thread reads whose first row in the tile this is:
+///                        rows(run, block, wave), columns(run, block)
 ///   column_offset(tile)  what Promote::add is told
 ///   finish(params, staging, sum, tile, first row in the tile, leader, barrier)
 ///                        a warpgroup's part of D
 template <class B>
 concept GemmBody = requires {
-  typename B::Promote;  // load(scales of rows, of columns, row), add(sum, product, column offset)
+  typename B::Promote;  // load(scales of rows, of columns), add(sum, product, column offset)
+  typename B::Scales;
   B::kWaves;            // of 64 rows a warpgroup
   B::kColumns;          // of one wgmma
 };
 
 /// What a Policy says. Constants, types, and hooks:
-///   scale_row(params, tile, slot)  where the scales of a lane's row of a slot of 32 lie
-///   copy(params, stage, full, tile, k_block, warp)  one of kOperandWarps copy warps brings its
-///   part of the operands and arrives on `full` once
+///   Copy(params, tile)(stage, full, k_block, warp)  brings one of kOperandWarps copy warps' part
+///   of the operands and arrives on `full` once; a single such warp calls it in one lane only
+///   copy_scales(params, run, full, tile, k_block)  if kScalesByTma: brings the scales of a run
+///   and arrives on `full` once; called in one lane
+///   scale_row(params, tile, slot)  otherwise: where the scales of a lane's row of a slot of 32 lie
 ///   with_body(tile, warpgroup, f)  calls f(body, first row) with the body that computes the
 ///   warpgroup's part of the tile
 template <class P>
@@ -54,8 +60,8 @@ concept GemmPolicy = requires {
   typename P::FollowingTiles;
   typename P::Staging;  // what a warpgroup's epilogue needs in shared memory
   P::kRows, P::kColumns, P::kMathWarpgroups, P::kStages, P::kClusterSize;
-  P::kOperandWarps, P::kScaleSlots, P::kScaleSlotsAtOnce, P::kFirstColumnScaleSlot, P::kScaleRun,
-      P::kScaleRuns;
+  typename P::ScaleRun;  // a slot of scales
+  P::kScalesByTma, P::kOperandWarps, P::kScaleSlots, P::kScaleSlotsAtOnce, P::kScaleRuns;
 };
 
 template <GemmPolicy P>
@@ -63,6 +69,8 @@ struct GemmSm90 {
   using Params = typename P::Params;
   using Tile = typename P::Tile;
   static constexpr int kThreads = (P::kMathWarpgroups + 1) * 128;
+
+  static constexpr int kScaleCopyWarps = P::kScalesByTma ? 1 : kCopyWarps - 1;
 
   // The copy threads give back what the math threads take. A CTA's pool is what it was launched
   // with, registers a thread in steps of eight: more than that would be waited for in vain.
@@ -77,13 +85,10 @@ struct GemmSm90 {
     alignas(1024) u8 rows[P::kRows * 128];
     u8 columns[P::kColumns * 128];
   };
-  struct alignas(16) ScaleRun {  // whatever the staging before it is: some are read in pairs
-    float value[P::kScaleRun][P::kScaleSlots * 32];
-  };
   struct Smem {
     Stage stage[P::kStages];
     typename P::Staging staging[P::kMathWarpgroups];
-    ScaleRun scales[P::kScaleRuns];
+    typename P::ScaleRun scales[P::kScaleRuns];
     Ring<P::kStages, P::kClusterSize> stages;
     Ring<P::kScaleRuns, 1> scale_runs;
     [[no_unique_address]] typename P::TileShared tiles;
@@ -96,8 +101,8 @@ struct GemmSm90 {
     const int warp = ptx::warp_idx();
     if (warp == 0 && ptx::elect_one()) {
       smem.stages.init(P::kOperandWarps, P::kMathWarpgroups * 4);
-      smem.scale_runs.init(kCopyWarps - 1, P::kMathWarpgroups * 4);
-      smem.tiles.init(kCopyWarps - 1 + P::kMathWarpgroups * 4);
+      smem.scale_runs.init(kScaleCopyWarps, P::kMathWarpgroups * 4);
+      smem.tiles.init(kScaleCopyWarps + P::kMathWarpgroups * 4);
       ptx::fence_mbarrier_init();
     }
     meet();
@@ -111,7 +116,7 @@ struct GemmSm90 {
       ptx::register_dealloc<kCopyRegisters>();
       if (warp % 4 == 0) {
         copy_operands(params, smem);
-      } else {
+      } else if (warp % 4 <= kScaleCopyWarps) {
         copy_scales(params, smem, warp % 4);
       }
     }
@@ -129,28 +134,54 @@ struct GemmSm90 {
     }
   }
 
-  DEV static void copy_block(const Params& params, Smem& smem, const Tile& tile, int q, int warp,
+  DEV static void copy_block(Smem& smem, const typename P::Copy& copy, int q, int warp,
                              StageAt& at) {
     smem.stages.wait_empty(at);
-    P::copy(params, smem.stage[at.slot], &smem.stages.full[at.slot], tile, q, warp);
+    copy(smem.stage[at.slot], &smem.stages.full[at.slot], q, warp);
     at.advance();
   }
 
+  /// The copy engine is driven by one lane, which has nothing to do between a free stage and its
+  /// copies but to issue them.
   DEV static void copy_operands(const Params& params, Smem& smem) {
+    const bool copies = P::kOperandWarps > 1 || ptx::elect_one();
     StageAt at;
     for (typename P::LeadingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
-      const Tile& tile = tiles.tile();
+      const typename P::Copy copy(params, tiles.tile());
       for (int q = 0; q < params.k_blocks; ++q) {
-        copy_block(params, smem, tile, q, 0, at);
+        if (copies) copy_block(smem, copy, q, 0, at);
         if (q == 0) tiles.look_ahead();
+      }
+    }
+  }
+
+  DEV static void copy_scales(const Params& params, Smem& smem, int warp) {
+    if constexpr (P::kScalesByTma) {
+      copy_scales_by_tma(params, smem);
+    } else {
+      copy_scales_by_threads(params, smem, warp);
+    }
+  }
+
+  DEV static void copy_scales_by_tma(const Params& params, Smem& smem) {
+    const bool copies = ptx::elect_one();
+    ScalesAt at;
+    for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
+      if (!copies) continue;
+      for (int q = 0; q < params.k_blocks; q += kScaleRun) {
+        smem.scale_runs.wait_empty(at);
+        P::copy_scales(params, smem.scales[at.slot], &smem.scale_runs.full[at.slot], tiles.tile(),
+                       q);
+        at.advance();
       }
     }
   }
 
   /// Slots of 32 scales are dealt evenly to the scale warps, a lane has one row of each of its
   /// warp's slots. Scales travel four K blocks at a time in a ring of their own: three warps that
-  /// took part in every stage cost 3 % of the whole kernel (docs/MEASURED.md).
-  DEV static void copy_scales(const Params& params, Smem& smem, int warp) {
+  /// took part in every stage cost 3 % of the whole kernel, and as they do here they still cost 4
+  /// to 7 % where the tensor core is the limit (docs/MEASURED.md).
+  DEV static void copy_scales_by_threads(const Params& params, Smem& smem, int warp) {
     constexpr int kWarps = kCopyWarps - 1, kSlots = P::kScaleSlots / kWarps;
     constexpr int kAtOnce = P::kScaleSlotsAtOnce;
     static_assert(P::kScaleSlots % kWarps == 0 && kSlots % kAtOnce == 0);
@@ -159,10 +190,11 @@ struct GemmSm90 {
     StageAt stage_at;
     for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
       const Tile& tile = tiles.tile();
-      for (int q = 0; q < params.k_blocks; q += P::kScaleRun) {
+      const typename P::Copy copy(params, tile);
+      for (int q = 0; q < params.k_blocks; q += kScaleRun) {
         KILN_UNROLL
         for (int first = 0; first < kSlots; first += kAtOnce) {
-          float value[kAtOnce][P::kScaleRun];
+          float value[kAtOnce][kScaleRun];
           KILN_UNROLL
           for (int i = 0; i < kAtOnce; ++i)
             load_scale_run(value[i], P::scale_row(params, tile, (first + i) * kWarps + warp - 1), q,
@@ -171,7 +203,7 @@ struct GemmSm90 {
           KILN_UNROLL
           for (int i = 0; i < kAtOnce; ++i) {
             KILN_UNROLL
-            for (int j = 0; j < P::kScaleRun; ++j)
+            for (int j = 0; j < kScaleRun; ++j)
               smem.scales[at.slot].value[j][((first + i) * kWarps + warp - 1) * 32 + lane] =
                   value[i][j];
           }
@@ -179,8 +211,8 @@ struct GemmSm90 {
         smem.scale_runs.arrive_full(at);
         at.advance();
         if constexpr (P::kOperandWarps > 1) {
-          for (int j = 0; j < P::kScaleRun && q + j < params.k_blocks; ++j)
-            copy_block(params, smem, tile, q + j, warp, stage_at);
+          for (int j = 0; j < kScaleRun && q + j < params.k_blocks; ++j)
+            copy_block(smem, copy, q + j, warp, stage_at);
         }
       }
     }
@@ -196,11 +228,12 @@ struct GemmSm90 {
   };
 
   template <GemmBody B>
-  DEV static void load_scales(typename B::Promote (&promote)[B::kWaves], const float* scales,
-                              int row) {
+  DEV static void load_scales(typename B::Promote (&promote)[B::kWaves],
+                              const typename B::Scales& scales, const typename P::ScaleRun& run,
+                              int block) {
     KILN_UNROLL
     for (int wave = 0; wave < B::kWaves; ++wave)
-      promote[wave].load(scales, scales + P::kFirstColumnScaleSlot * 32, row + wave * 64);
+      promote[wave].load(scales.rows(run, block, wave), scales.columns(run, block));
   }
 
   template <GemmBody B>
@@ -208,10 +241,12 @@ struct GemmSm90 {
                           Worker& worker) {
     StageAt& next = worker.next;
     ScalesAt& scales_at = worker.scales_at;
-    const int scale_row = first_row + worker.row;
+    const typename B::Scales scales(tile, first_row + worker.row);
     const int column_offset = B::column_offset(tile);
     const u64 first_rows = ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128);
     const u64 first_columns = ptx::wgmma_descriptor(smem.stage[0].columns);
+    u64 next_rows = advance_descriptor(first_rows, next.slot * sizeof(Stage));
+    u64 next_columns = advance_descriptor(first_columns, next.slot * sizeof(Stage));
     float sum[B::kWaves][B::kColumns / 2];
     KILN_UNROLL
     for (int wave = 0; wave < B::kWaves; ++wave) {
@@ -222,16 +257,17 @@ struct GemmSm90 {
     if (params.k_blocks > 0) {
       smem.stages.wait_full(next);
       smem.scale_runs.wait_full(scales_at);
-      load_scales<B>(promote, smem.scales[scales_at.slot].value[0], scale_row);
+      load_scales<B>(promote, scales, smem.scales[scales_at.slot], 0);
     }
     // Unrolled so that the position in a run of scales is known to the compiler.
     KILN_UNROLL_BY_4
     for (int q = 0; q < params.k_blocks; ++q) {
       const StageAt at = next;
+      const u64 rows = next_rows, columns = next_columns;
       next.advance();
-      const bool more = q + 1 < params.k_blocks, run_ends = q % P::kScaleRun == P::kScaleRun - 1;
-      const u64 rows = advance_descriptor(first_rows, at.slot * sizeof(Stage));
-      const u64 columns = advance_descriptor(first_columns, at.slot * sizeof(Stage));
+      next_rows = next.slot == 0 ? first_rows : advance_descriptor(rows, sizeof(Stage));
+      next_columns = next.slot == 0 ? first_columns : advance_descriptor(columns, sizeof(Stage));
+      const bool more = q + 1 < params.k_blocks, run_ends = q % kScaleRun == kScaleRun - 1;
       KILN_UNROLL
       for (int wave = 0; wave < B::kWaves; ++wave) {
         constexpr int kLast = B::kWaves - 1;
@@ -246,8 +282,7 @@ struct GemmSm90 {
           smem.stages.wait_full(next);
           const ScalesAt next_scales = run_ends ? following(scales_at) : scales_at;
           if (run_ends) smem.scale_runs.wait_full(next_scales);
-          load_scales<B>(promote, smem.scales[next_scales.slot].value[(q + 1) % P::kScaleRun],
-                         scale_row);
+          load_scales<B>(promote, scales, smem.scales[next_scales.slot], (q + 1) % kScaleRun);
         }
         ptx::wgmma_wait<0>(product);
         // Once the last wave's product is there nobody reads the operands any more.
@@ -259,7 +294,7 @@ struct GemmSm90 {
         scales_at.advance();
       }
     }
-    if (params.k_blocks % P::kScaleRun != 0) {
+    if (params.k_blocks % kScaleRun != 0) {
       smem.scale_runs.release(scales_at);
       scales_at.advance();
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "device/ptx.hpp"
+#include "device/scales.hpp"
 
 namespace kiln {
 
@@ -27,6 +28,19 @@ DEV void copy_tile_by_tma(const TensorMap* map, ptx::Barrier* full, u8* tile, in
   } else {
     ptx::tma_load_2d(map, full, tile, k, row);
   }
+}
+
+/// The scales of a run from `row` on, for kBox's rows.
+template <ScaleBox kBox>
+DEV void copy_scale_box(const TensorMap* map, ptx::Barrier* full, float* run, int row, int k_block) {
+  ptx::tma_load_2d(map, full, run, kBox.k_major ? k_block : row, kBox.k_major ? row : k_block);
+}
+
+template <ScaleBox kBox>
+DEV void copy_scale_box(const TensorMap* map, ptx::Barrier* full, float* run, int row, int k_block,
+                        int matrix) {
+  ptx::tma_load_3d(map, full, run, kBox.k_major ? k_block : row, kBox.k_major ? row : k_block,
+                   matrix);
 }
 
 struct alignas(16) Chunk {

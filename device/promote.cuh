@@ -5,7 +5,7 @@
 // columns 8*i + 2*(lane % 4) and the one after it.
 #pragma once
 
-#include "device/ptx.hpp"
+#include "device/scales.cuh"
 
 namespace kiln {
 
@@ -16,11 +16,12 @@ struct PromoteByBlock {
   float a[2];        // the scales of the thread's two rows
   float b[kBlocks];  // and of the blocks of columns
 
-  DEV void load(const float* a_scales, const float* b_scales, int row) {
-    a[0] = a_scales[row];
-    a[1] = a_scales[row + 8];
+  template <class Columns>
+  DEV void load(const RowScales& rows, const Columns& columns) {
+    a[0] = rows.first;
+    a[1] = rows.second;
     KILN_UNROLL
-    for (int i = 0; i < kBlocks; ++i) b[i] = b_scales[i];
+    for (int i = 0; i < kBlocks; ++i) b[i] = columns[i];
   }
 
   /// `offset` is the tile's first column modulo 128.
@@ -48,24 +49,21 @@ struct PromoteByBlock {
 };
 
 /// B scaled by rows of 128 along K: a scale for every column of the tile.
-template <int kN>
+template <int kN, class Columns>
 struct PromoteByRow {
-  struct alignas(8) Columns {
-    float first, second;
-  };
   float a[2];
-  const Columns* b;  // of the thread's two columns of every eight: one access each
+  Columns b;
 
-  DEV void load(const float* a_scales, const float* b_scales, int row) {
-    a[0] = a_scales[row];
-    a[1] = a_scales[row + 8];
-    b = reinterpret_cast<const Columns*>(b_scales) + ptx::lane_idx() % 4;
+  DEV void load(const RowScales& rows, const Columns& columns) {
+    a[0] = rows.first;
+    a[1] = rows.second;
+    b = columns;
   }
 
   DEV void add(float (&sum)[kN / 2], const float (&product)[kN / 2], int) const {
     KILN_UNROLL
     for (int i = 0; i < kN / 2; i += 4) {
-      const Columns scale = b[i];
+      const ScalePair scale = b.pair(i / 4);
       KILN_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int j = i + half * 2;

@@ -44,6 +44,12 @@ struct Words<CopyPath> {
   static constexpr const char* kWords[] = {"tma", "plain"};
 };
 
+template <>
+struct Words<ScaleCopy> {
+  static constexpr const char* kType = "ScaleCopy";
+  static constexpr const char* kWords[] = {"plain", "tma_mn", "tma_k"};
+};
+
 template <class T>
 std::string word_of(T value) {
   if constexpr (std::is_enum_v<T>) {

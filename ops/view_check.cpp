@@ -229,6 +229,25 @@ bool copy_engine_can_address(const TensorView& t) {
          (t.shape[0] <= 1 || fits(t.stride[0])) && (t.batch <= 1 || fits(t.batch_stride));
 }
 
+ScaleCopy scale_copy(const ScaledTensor& a, const ScaledTensor& b) {
+  const auto along_k = [](const TensorView& t) {
+    return (t.shape[1] <= 1 || t.stride[1] == 1) && copy_engine_can_address(t);
+  };
+  const auto along_rows = [](TensorView t) {
+    std::swap(t.shape[0], t.shape[1]);
+    std::swap(t.stride[0], t.stride[1]);
+    return (t.shape[1] <= 1 || t.stride[1] == 1) && copy_engine_can_address(t);
+  };
+  if (a.scales.shape[0] == 0 || a.scales.shape[1] == 0 || b.scales.shape[0] == 0)
+    return ScaleCopy::plain;
+  if (b.recipe == ScaleRecipe::row_1x128)
+    return along_rows(a.scales) && along_rows(b.scales) ? ScaleCopy::tma_mn : ScaleCopy::plain;
+  if (!along_k(b.scales)) return ScaleCopy::plain;
+  return along_rows(a.scales) ? ScaleCopy::tma_mn
+         : along_k(a.scales)  ? ScaleCopy::tma_k
+                              : ScaleCopy::plain;
+}
+
 bool copy_engine_can_store(const TensorView& t) {
   return copy_engine_can_address(t) && t.shape[1] * size_of(t.dtype) % 16 == 0;
 }

@@ -8,6 +8,7 @@
 #include "device/types.hpp"
 #include "kiln/options.hpp"
 #include "kiln/tensor.hpp"
+#include "ops/gemm/config.hpp"
 
 namespace kiln {
 
@@ -62,5 +63,8 @@ bool copy_engine_can_address(const TensorView& t);
 /// whole 16-byte pieces, so that up to 15 bytes after the last column would be overwritten (seen on
 /// an H200; docs/MEASURED.md).
 bool copy_engine_can_store(const TensorView& t);
+/// How the copy engine can bring the scales of both operands, if it can; of the same recipes as
+/// check.product has accepted.
+ScaleCopy scale_copy(const ScaledTensor& a, const ScaledTensor& b);
 
 }  // namespace kiln

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "kiln/error.hpp"
 
@@ -37,6 +38,29 @@ TensorMapSpec batch_map_of(const TensorView& t, Element element, int box_rows, i
   spec.stride[1] = stride_bytes(t, t.batch, t.batch_stride);
   spec.box[2] = 1;
   return spec;
+}
+
+namespace {
+
+TensorView innermost_last(TensorView scales, bool k_major) {
+  if (k_major) return scales;
+  std::swap(scales.shape[0], scales.shape[1]);
+  std::swap(scales.stride[0], scales.stride[1]);
+  return scales;
+}
+
+}  // namespace
+
+TensorMapSpec scale_map_of(const TensorView& scales, const ScaleBox& box) {
+  return map_of(innermost_last(scales, box.k_major), Element::fp32,
+                box.k_major ? box.width() : kScaleRun, box.k_major ? kScaleRun : box.width(),
+                Swizzle::none);
+}
+
+TensorMapSpec batch_scale_map_of(const TensorView& scales, const ScaleBox& box) {
+  return batch_map_of(innermost_last(scales, box.k_major), Element::fp32,
+                      box.k_major ? box.width() : kScaleRun,
+                      box.k_major ? kScaleRun : box.width(), Swizzle::none);
 }
 
 TensorMap encode(Backend& backend, const char* operation, const char* name,

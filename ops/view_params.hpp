@@ -13,6 +13,10 @@ TensorMapSpec map_of(const TensorView& t, Element element, int box_rows, int box
 TensorMapSpec batch_map_of(const TensorView& t, Element element, int box_rows, int box_columns,
                            Swizzle swizzle);
 
+/// Of scales, which come in a box of so many rows as ScaleBox says.
+TensorMapSpec scale_map_of(const TensorView& scales, const ScaleBox& box);
+TensorMapSpec batch_scale_map_of(const TensorView& scales, const ScaleBox& box);
+
 /// Encodes a map that the operation's checks have found to be right; names what is not.
 TensorMap encode(Backend& backend, const char* operation, const char* name,
                  const TensorMapSpec& spec);

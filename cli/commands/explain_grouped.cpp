@@ -42,6 +42,7 @@ GroupedProblem problem_of(const ExplainGroupedRequest& r) {
                    .d = gemm.d,
                    .load = gemm.load,
                    .store = gemm.store,
+                   .scales = gemm.scales,
                    .sm_budget = gemm.sm_budget};
   for (const int size : r.sizes)
     p.rows = r.kind == GroupKind::masked ? std::max<i64>(p.rows, size) : p.rows + size;

@@ -32,7 +32,7 @@ std::size_t hash_of(const GemmKey& key) {
   const auto kind =
       static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
       static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
-      static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.sm_budget) << 20;
+      static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.scales) << 18 | static_cast<std::uint64_t>(p.sm_budget) << 20;
   return mix_hash({reinterpret_cast<std::uintptr_t>(key.backend), static_cast<std::uint64_t>(p.m),
                    static_cast<std::uint64_t>(p.n), static_cast<std::uint64_t>(p.k), kind});
 }
@@ -57,6 +57,12 @@ GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& pla
     p.a_map = encode(backend, "gemm", "a", map_of(a, Element::u8, a_rows, kBlockK, Swizzle::b128));
     p.b_map = encode(backend, "gemm", "b", map_of(b, Element::u8, b_rows, kBlockK, Swizzle::b128));
     p.load_bytes = load_bytes(c, a.shape[0], b.shape[0]);
+  }
+  if (c.scales != ScaleCopy::plain) {
+    p.a_scale_map =
+        encode(backend, "gemm", "a.scales", scale_map_of(args.a.scales, a_scale_box(c)));
+    p.b_scale_map =
+        encode(backend, "gemm", "b.scales", scale_map_of(args.b.scales, b_scale_box(c)));
   }
   if (c.store == CopyPath::tma)
     p.d_map = encode(
@@ -122,7 +128,8 @@ GemmProblem check_with_config(const GemmArgs& args, const GemmConfig& config,
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("gemm: config {} is refused: {}", to_string(config), reason));
   const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
-                         (problem.store == CopyPath::tma || config.store == CopyPath::plain);
+                         (problem.store == CopyPath::tma || config.store == CopyPath::plain) &&
+                         (config.scales == problem.scales || config.scales == ScaleCopy::plain);
   if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
       !paths_fit)
     throw Error(ErrorCode::invalid_argument,

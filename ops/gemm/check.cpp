@@ -23,6 +23,7 @@ GemmProblem check_gemm(const GemmArgs& args, const Options& options) {
           .d = d.dtype == DType::bf16 ? OutType::bf16 : OutType::fp32,
           .load = loads_by_tma ? CopyPath::tma : CopyPath::plain,
           .store = stores_by_tma ? CopyPath::tma : CopyPath::plain,
+          .scales = loads_by_tma ? scale_copy(args.a, args.b) : ScaleCopy::plain,
           .sm_budget = options.sm_budget};
 }
 

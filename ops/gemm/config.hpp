@@ -2,6 +2,7 @@
 // and every size that follows from a config. CUDA-free: host, device, emulator and tests share it.
 #pragma once
 
+#include "device/scales.hpp"
 #include "device/tile_grid.hpp"
 #include "device/types.hpp"
 
@@ -12,6 +13,9 @@ enum class OutType { bf16, fp32 };
 enum class Addend { none, bf16, fp32 };  // C
 enum class Multicast { none, a, b };     // the operand that the two CTAs of a cluster share
 enum class CopyPath { tma, plain };      // the copy engine, or loads and stores by threads
+/// Who brings scales: threads, from any layout; or the copy engine, where the scales of rows lie
+/// together along the rows (MN-major) or along K, and those of blocks along K.
+enum class ScaleCopy { plain, tma_mn, tma_k };
 
 /// One compiled kernel. A structural type: template argument, cache key, log line, generated source
 /// and test id are all this struct. Shapes and strides are not in it; they are GemmParams.
@@ -27,6 +31,7 @@ struct GemmConfig {
   OutType d = OutType::bf16;
   CopyPath load = CopyPath::tma;
   CopyPath store = CopyPath::tma;
+  ScaleCopy scales = ScaleCopy::plain;
 
   bool operator==(const GemmConfig&) const = default;
 
@@ -43,6 +48,7 @@ struct GemmConfig {
     f("d", c.d);
     f("load", c.load);
     f("store", c.store);
+    f("scales", c.scales);
   }
 };
 
@@ -59,8 +65,6 @@ inline constexpr int kBlockK = 128;        // one scale block, and one row of a 
 inline constexpr int kWgmmaM = 64;         // rows of one wgmma
 inline constexpr int kWarpgroup = 128;     // threads
 inline constexpr int kScaleWarps = 3;      // of the copy warpgroup; its first warp copies operands
-inline constexpr int kScaleRun = 4;        // K blocks whose scales travel together
-inline constexpr int kScaleRuns = 2;       // runs in flight
 inline constexpr int kSmemLimit = 232448;  // dynamic shared memory of a CTA on sm_90 (227 KiB)
 
 constexpr int waves(const GemmConfig& c) { return c.tile_m / (c.math_warpgroups * kWgmmaM); }
@@ -84,8 +88,31 @@ constexpr int a_scale_slots(const GemmConfig& c) { return c.tile_m / 32; }
 constexpr int scale_slots(const GemmConfig& c) {
   return align_up(a_scale_slots(c) + ceil_div(b_scale_count(c), 32), kScaleWarps);
 }
+/// What the copy engine brings instead: the scales of A, 128 rows a copy, and of B.
+constexpr ScaleBox a_scale_box(const GemmConfig& c) {
+  return {c.scales == ScaleCopy::tma_k, min_of(c.tile_m, 128)};
+}
+constexpr ScaleBox b_scale_box(const GemmConfig& c) {
+  return {c.b_scales == BScales::block_128x128, b_scale_count(c)};
+}
+constexpr int a_scale_copies(const GemmConfig& c) { return c.tile_m / a_scale_box(c).rows; }
+
 /// The scales of kScaleRun K blocks fill one slot of a ring of their own.
-constexpr int scale_run_bytes(const GemmConfig& c) { return kScaleRun * scale_slots(c) * 32 * 4; }
+constexpr int scale_run_bytes(const GemmConfig& c) {
+  if (c.scales == ScaleCopy::plain) return kScaleRun * scale_slots(c) * 32 * 4;
+  return (a_scale_copies(c) * a_scale_box(c).pitch() + b_scale_box(c).pitch()) * 4;
+}
+/// Slots of that ring: threads load a run ahead into registers, the copy engine must be asked as
+/// early as for operands.
+constexpr int scale_runs(ScaleCopy scales, int stages) {
+  return scales == ScaleCopy::plain ? 2 : max_of(2, ceil_div(stages, kScaleRun) + 1);
+}
+constexpr int scale_runs(const GemmConfig& c) { return scale_runs(c.scales, c.stages); }
+/// That ring behind so many bytes of operands and staged D, with its barriers; the copy engine
+/// writes at multiples of 128 bytes.
+constexpr int end_of_scales(int begin, ScaleCopy scales, int run_bytes, int runs) {
+  return align_up(begin, scales == ScaleCopy::plain ? 16 : 128) + runs * (run_bytes + 16);
+}
 constexpr int operand_bytes(const GemmConfig& c) { return (c.tile_m + c.tile_n) * kBlockK; }
 
 /// Rows of one copy of A or B. In a cluster that shares the operand a CTA copies half of the tile.
@@ -117,15 +144,16 @@ constexpr int staged_strip_bytes(const GemmConfig& c) {
   return align_up(kWgmmaM * strip_bytes(c), 1024);
 }
 constexpr int staging_bytes(const GemmConfig& c) {
-  return c.store == CopyPath::plain ? 0
+  // Without it an empty struct a warpgroup.
+  return c.store == CopyPath::plain ? c.math_warpgroups
                                     : c.math_warpgroups * c.store_strips * staged_strip_bytes(c);
 }
 
 /// Dynamic shared memory: operand stages, staged D, scales, a full and an empty barrier each.
 constexpr int smem_bytes(const GemmConfig& c) {
-  return align_up(staging_bytes(c) + c.stages * (operand_bytes(c) + 16) +
-                      kScaleRuns * (scale_run_bytes(c) + 16),
-                  1024);
+  const int operands = staging_bytes(c) + c.stages * operand_bytes(c);
+  return align_up(
+      end_of_scales(operands, c.scales, scale_run_bytes(c), scale_runs(c)) + c.stages * 16, 1024);
 }
 
 /// The largest number of stages that fits into so many bytes, everything else as in `c`.
@@ -153,6 +181,10 @@ constexpr const char* refusal(const GemmConfig& c) {
     return "store_strips divides the strips of a warpgroup";
   if (c.load == CopyPath::plain && c.multicast != Multicast::none)
     return "only the copy engine can multicast";
+  if (c.load == CopyPath::plain && c.scales != ScaleCopy::plain)
+    return "where threads copy operands they copy scales too";
+  if (c.b_scales == BScales::row_1x128 && c.scales == ScaleCopy::tma_k)
+    return "scales by row come along the rows, or by threads";
   if (c.stages < 2) return "the ring needs two stages";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
   return nullptr;
@@ -177,8 +209,9 @@ struct MatrixParams {
 };
 
 struct GemmParams {
-  TensorMap a_map, b_map, d_map;  // unused where the config's copy path is plain
-  int load_bytes;                 // that the copy engine brings for a K block
+  // Unused where the config's copy path is plain.
+  TensorMap a_map, b_map, d_map, a_scale_map, b_scale_map;
+  int load_bytes;  // that the copy engine brings for a K block
   ScaleParams a_scales, b_scales;
   MatrixParams a, b, c, d;
   int m, n, k;

@@ -19,11 +19,12 @@ struct GemmFp8Policy {
   static constexpr int kRows = kTileM, kColumns = kTileN;
   static constexpr int kMathWarpgroups = C.math_warpgroups;
   static constexpr int kClusterSize = cluster_size(C);
+  static constexpr bool kScalesByTma = C.scales != ScaleCopy::plain;
   static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = a_scale_slots(C);
   // Of a scale warp's own slots, those that it loads at a time: what 40 registers hold.
   static constexpr int kSlotsOfWarp = kScaleSlots / kScaleWarps;
   static constexpr int kScaleSlotsAtOnce = kSlotsOfWarp > 3 ? kSlotsOfWarp / 2 : kSlotsOfWarp;
-  static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
+  static constexpr int kScaleRuns = scale_runs(C);
   static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
   static constexpr bool kLoadsByTma = C.load == CopyPath::tma;
   static constexpr bool kStoresByTma = C.store == CopyPath::tma;
@@ -52,28 +53,46 @@ struct GemmFp8Policy {
     return {exists ? s.data + row * s.row_stride : nullptr, s.k_stride, s.vector_k != 0};
   }
 
-  template <class Stage>
-  DEV static void copy(const Params& p, Stage& stage, ptx::Barrier* full, const Tile& tile,
-                       int k_block, int warp) {
-    const int k = k_block * kBlockK;
-    if constexpr (kLoadsByTma) {
-      if (ptx::elect_one()) {
-        ptx::mbarrier_arrive_expect_tx(full, p.load_bytes);
-        copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.rows, k,
-                                                              tile.m);
-        copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.columns, k,
-                                                              tile.n);
-      }
-    } else {
-      copy_tile_by_threads<kTileM, kOperandWarps>(p.a.data, p.a.row_stride, p.a.alignment,
-                                                  stage.rows, k, p.k, tile.m, p.m, warp);
-      copy_tile_by_threads<kTileN, kOperandWarps>(p.b.data, p.b.row_stride, p.b.alignment,
-                                                  stage.columns, k, p.k, tile.n, p.n, warp);
-      ptx::fence_proxy_async();
-      ptx::warp_sync();
-      if (ptx::elect_one()) ptx::mbarrier_arrive(full);
-    }
+  static constexpr ScaleBox kBoxOfA = a_scale_box(C), kBoxOfB = b_scale_box(C);
+  using Copied = CopiedScales<a_scale_copies(C) * kBoxOfA.pitch(), kBoxOfB.pitch()>;
+  using Written = WrittenScales<kFirstColumnScaleSlot * 32, kScaleSlots * 32>;
+  using ScaleRun = Select<kScalesByTma, Copied, Written>;
+
+  DEV static void copy_scales(const Params& p, ScaleRun& run, ptx::Barrier* full, const Tile& tile,
+                              int q) {
+    constexpr int kCopies = a_scale_copies(C);
+    ptx::mbarrier_arrive_expect_tx(full, kCopies * kBoxOfA.bytes() + kBoxOfB.bytes());
+    KILN_UNROLL
+    for (int i = 0; i < kCopies; ++i)
+      copy_scale_box<kBoxOfA>(&p.a_scale_map, full, run.a + i * kBoxOfA.pitch(), tile.m + i * 128,
+                              q);
+    copy_scale_box<kBoxOfB>(&p.b_scale_map, full, run.b, kScalesByRow ? tile.n : tile.n / 128, q);
   }
+
+  struct Copy {
+    const Params& p;
+    int m, n;
+
+    DEV Copy(const Params& params, const Tile& tile) : p(params), m(tile.m), n(tile.n) {}
+
+    template <class Stage>
+    DEV void operator()(Stage& stage, ptx::Barrier* full, int k_block, int warp) const {
+      const int k = k_block * kBlockK;
+      if constexpr (kLoadsByTma) {
+        ptx::mbarrier_arrive_expect_tx(full, p.load_bytes);
+        copy_tile_by_tma<kTileM, C.multicast == Multicast::a>(&p.a_map, full, stage.rows, k, m);
+        copy_tile_by_tma<kTileN, C.multicast == Multicast::b>(&p.b_map, full, stage.columns, k, n);
+      } else {
+        copy_tile_by_threads<kTileM, kOperandWarps>(p.a.data, p.a.row_stride, p.a.alignment,
+                                                    stage.rows, k, p.k, m, p.m, warp);
+        copy_tile_by_threads<kTileN, kOperandWarps>(p.b.data, p.b.row_stride, p.b.alignment,
+                                                    stage.columns, k, p.k, n, p.n, warp);
+        ptx::fence_proxy_async();
+        ptx::warp_sync();
+        if (ptx::elect_one()) ptx::mbarrier_arrive(full);
+      }
+    }
+  };
 
   template <class T>
   DEV static ThreadMatrix<T> threads_of(const MatrixParams& matrix, const Params& p) {
@@ -83,8 +102,22 @@ struct GemmFp8Policy {
 
   struct Body {
     static constexpr int kWaves = waves(C), kColumns = kTileN;
-    using Promote = Select<kScalesByRow, PromoteByRow<kTileN>,
+    using Promote = Select<kScalesByRow, PromoteByRow<kTileN, AlignedScaleColumns>,
                            PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
+    struct ReadCopied {
+      RowsInBoxes<kBoxOfA> rows_of;
+
+      DEV ReadCopied(const Tile&, int row) : rows_of(row) {}
+
+      DEV RowScales rows(const Copied& run, int block, int wave) const {
+        return rows_of(run.a, block, wave);
+      }
+      DEV auto columns(const Copied& run, int block) const {
+        using Columns = Select<kScalesByRow, AlignedScaleColumns, ScaleColumns<kScaleRun>>;
+        return Columns{run.b + kBoxOfB.index(0, block)};
+      }
+    };
+    using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;
     DEV static int column_offset(const Tile& tile) { return tile.n % 128; }
 
     DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kTileN / 2],

@@ -173,7 +173,8 @@ std::vector<GemmConfig> table(const GemmProblem& p) {
                      .c = p.c,
                      .d = p.d,
                      .load = p.load,
-                     .store = p.store};
+                     .store = p.store,
+                     .scales = p.scales};
         fit_shared_memory(c);
         configs.push_back(c);
       }

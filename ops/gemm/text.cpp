@@ -22,6 +22,8 @@ std::string short_name(const GemmConfig& c) {
   if (c.d != OutType::bf16) text += fmt::format(" {}", word_of(c.d));
   if (c.load == CopyPath::plain) text += " plain-load";
   if (c.store == CopyPath::plain) text += " plain-store";
+  if (c.scales == ScaleCopy::tma_k) text += " k-scales";
+  if (c.scales == ScaleCopy::plain) text += " plain-scales";
   return text;
 }
 

@@ -34,7 +34,7 @@ std::size_t hash_of(const GroupedKey& key) {
       static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
       static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
       static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.kind) << 20 |
-      static_cast<std::uint64_t>(p.sm_budget) << 24;
+      static_cast<std::uint64_t>(p.scales) << 22 | static_cast<std::uint64_t>(p.sm_budget) << 24;
   return mix_hash({reinterpret_cast<std::uintptr_t>(key.backend),
                    static_cast<std::uint64_t>(p.groups), static_cast<std::uint64_t>(p.rows),
                    static_cast<std::uint64_t>(p.alignment),
@@ -80,6 +80,16 @@ void set_maps(GroupedParams& p, Backend& backend, const GroupedGemmArgs& args,
       const int rows = box_rows(rows_of(body) / parts, a.shape[0]);
       p.a_map[i] = map("a", a, rows);
       p.load_bytes[i] = (rows * parts + (is_swapped(body) ? swapped_b : direct_b)) * kBlockK;
+    }
+  }
+  if (c.scales != ScaleCopy::plain) {
+    for (const bool swapped : {false, true}) {
+      p.a_scale_map[swapped] =
+          encode(backend, "grouped_gemm", "a.scales",
+                 batch_scale_map_of(args.a.scales, a_scale_box(c, swapped)));
+      p.b_scale_map[swapped] =
+          encode(backend, "grouped_gemm", "b.scales",
+                 batch_scale_map_of(args.b.scales, b_scale_box(c, swapped)));
     }
   }
   if (c.store == CopyPath::tma) {
@@ -189,7 +199,8 @@ void grouped_gemm_with_config(const GroupedGemmArgs& args, const GroupedConfig& 
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("grouped_gemm: config {} is refused: {}", to_string(config), reason));
   const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
-                         (problem.store == CopyPath::tma || config.store == CopyPath::plain);
+                         (problem.store == CopyPath::tma || config.store == CopyPath::plain) &&
+                         (config.scales == problem.scales || config.scales == ScaleCopy::plain);
   if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
       !paths_fit)
     throw Error(

@@ -75,6 +75,7 @@ GroupedProblem check_grouped_gemm(const GroupedGemmArgs& args, const Options& op
           .d = d.dtype == DType::bf16 ? OutType::bf16 : OutType::fp32,
           .load = loads_by_tma ? CopyPath::tma : CopyPath::plain,
           .store = copy_engine_can_store(d) ? CopyPath::tma : CopyPath::plain,
+          .scales = loads_by_tma ? scale_copy(args.a, args.b) : ScaleCopy::plain,
           .sm_budget = options.sm_budget};
 }
 

@@ -20,6 +20,7 @@ struct GroupedConfig {
   OutType d = OutType::bf16;
   CopyPath load = CopyPath::tma;
   CopyPath store = CopyPath::tma;
+  ScaleCopy scales = ScaleCopy::plain;
 
   bool operator==(const GroupedConfig&) const = default;
 
@@ -35,6 +36,7 @@ struct GroupedConfig {
     f("d", c.d);
     f("load", c.load);
     f("store", c.store);
+    f("scales", c.scales);
   }
 };
 
@@ -52,7 +54,8 @@ constexpr GemmConfig largest_of(const GroupedConfig& c) {
           .c = c.c,
           .d = c.d,
           .load = c.load,
-          .store = c.store};
+          .store = c.store,
+          .scales = c.scales};
 }
 
 /// Rows of B that a swapped tile has on wgmma's 64-row side, at most; a launch may want fewer, so
@@ -70,12 +73,34 @@ constexpr int scale_slots(const GroupedConfig& c) {
   return align_up(row_scale_slots(c) + max_of(of_b, of_tail), kScaleWarps);
 }
 
+/// What the copy engine brings instead: scales of A from any row on, those of 128 rows a copy, or of
+/// a swapped tile's; of B a value a row, or a block that it touches.
+constexpr ScaleBox a_scale_box(const GroupedConfig& c, bool swapped) {
+  return any_rows(c.scales == ScaleCopy::tma_k, swapped ? kLargestTail : kDirectRows);
+}
+constexpr ScaleBox b_scale_box(const GroupedConfig& c, bool swapped) {
+  if (c.b_scales == BScales::row_1x128) return {false, swapped ? kSwappedRows : c.tile_n};
+  return {true, max_of(2, scale_blocks_per_tile(largest_of(c)))};
+}
+constexpr int a_scale_floats(const GroupedConfig& c) {
+  return c.tile_m / kDirectRows * a_scale_box(c, false).pitch();
+}
+constexpr int b_scale_floats(const GroupedConfig& c) {
+  return max_of(b_scale_box(c, false).pitch(), b_scale_box(c, true).pitch());
+}
+constexpr int scale_run_bytes(const GroupedConfig& c) {
+  if (c.scales == ScaleCopy::plain) return kScaleRun * scale_slots(c) * 32 * 4;
+  return (a_scale_floats(c) + b_scale_floats(c)) * 4;
+}
+constexpr int scale_runs(const GroupedConfig& c) { return scale_runs(c.scales, c.stages); }
+
 /// Tiles on their way from the copy warp to the others, with their barriers.
 inline constexpr int kTileRingBytes = 8 * (32 + 16);
 
 constexpr int smem_bytes(const GroupedConfig& c) {
-  return align_up(staging_bytes(largest_of(c)) + c.stages * (operand_bytes(c) + 16) +
-                      kScaleRuns * (kScaleRun * scale_slots(c) * 32 * 4 + 16) + kTileRingBytes,
+  const int operands = staging_bytes(largest_of(c)) + c.stages * operand_bytes(c);
+  return align_up(end_of_scales(operands, c.scales, scale_run_bytes(c), scale_runs(c)) +
+                      c.stages * 16 + kTileRingBytes,
                   1024);
 }
 
@@ -100,6 +125,7 @@ struct GroupedParams {
   TensorMap a_map[kTileBodies];
   TensorMap b_map[2];
   TensorMap d_map;
+  TensorMap a_scale_map[2], b_scale_map[2];  // of the direct bodies and of the swapped ones
   int load_bytes[kTileBodies];  // that the copy engine brings for a K block
   ScaleParams a_scales, b_scales;
   MatrixParams a, b, c, d;

@@ -28,10 +28,11 @@ struct GroupedFp8Policy {
   static constexpr int kRows = C.tile_m, kColumns = C.tile_n;
   static constexpr int kMathWarpgroups = 2, kStages = C.stages;
   static constexpr int kClusterSize = cluster_size(C);
+  static constexpr bool kScalesByTma = C.scales != ScaleCopy::plain;
   static constexpr int kScaleSlots = scale_slots(C), kFirstColumnScaleSlot = row_scale_slots(C);
   // A tile takes more of the scale warps' 40 registers than gemm's does.
   static constexpr int kScaleSlotsAtOnce = kScaleSlots / kScaleWarps % 2 == 0 ? 2 : 1;
-  static constexpr int kScaleRun = kiln::kScaleRun, kScaleRuns = kiln::kScaleRuns;
+  static constexpr int kScaleRuns = scale_runs(C);
   static constexpr bool kScalesByRow = C.b_scales == BScales::row_1x128;
   static constexpr bool kLoadsByTma = C.load == CopyPath::tma;
   static constexpr bool kStoresByTma = C.store == CopyPath::tma;
@@ -61,50 +62,122 @@ struct GroupedFp8Policy {
     return scale_row_of_b(p, tile, direct ? tile.n / 128 + i : (tile.n + i) / 128);
   }
 
-  template <class Stage>
-  DEV static void copy(const Params& p, Stage& stage, ptx::Barrier* full, const Tile& tile,
-                       int k_block, int warp) {
-    const int k = k_block * kBlockK;
-    const bool direct = !is_swapped(tile.body);
-    if constexpr (kLoadsByTma) {
-      if (ptx::elect_one()) {
-        const int body = static_cast<int>(tile.body);
-        ptx::mbarrier_arrive_expect_tx(full, p.load_bytes[body]);
-        if (direct) {
-          copy_rows_of_a(p, stage.rows, full, tile, k);
-          ptx::tma_load_3d(&p.b_map[0], full, stage.columns, k, tile.n, tile.group);
-        } else {
-          ptx::tma_load_3d(&p.a_map[body], full, stage.columns, k, tile.m, tile.plane);
-          ptx::tma_load_3d(&p.b_map[1], full, stage.rows, k, tile.n, tile.group);
-        }
-      }
+  static constexpr ScaleBox kDirectA = a_scale_box(C, false), kSwappedA = a_scale_box(C, true);
+  static constexpr ScaleBox kDirectB = b_scale_box(C, false), kSwappedB = b_scale_box(C, true);
+  using Copied = CopiedScales<a_scale_floats(C), b_scale_floats(C)>;
+  using Written = WrittenScales<kFirstColumnScaleSlot * 32, kScaleSlots * 32>;
+  using ScaleRun = Select<kScalesByTma, Copied, Written>;
+
+  /// Rows before a tile's first one with which the copies of A's scales begin.
+  DEV static int early(const Tile& tile) { return kDirectA.slack == 0 ? 0 : tile.m & kScaleSlack; }
+
+  DEV static void copy_scales(const Params& p, ScaleRun& run, ptx::Barrier* full, const Tile& tile,
+                              int q) {
+    const int m = tile.m - early(tile), n = kScalesByRow ? tile.n : tile.n / 128;
+    if (is_swapped(tile.body)) {
+      ptx::mbarrier_arrive_expect_tx(full, kSwappedA.bytes() + kSwappedB.bytes());
+      copy_scale_box<kSwappedA>(&p.a_scale_map[1], full, run.a, m, q, tile.plane);
+      copy_scale_box<kSwappedB>(&p.b_scale_map[1], full, run.b, n, q, tile.group);
     } else {
-      const u8* a = p.a.data + tile.plane * p.a_stride;
-      const u8* b = p.b.data + tile.group * p.b_stride;
-      if (direct) {
-        copy_tile_by_threads<kDirectRows, kOperandWarps>(
-            a, p.a.row_stride, p.a.alignment, stage.rows, k, p.k, tile.m, tile.rows_end, warp);
-        copy_tile_by_threads<C.tile_n, kOperandWarps>(b, p.b.row_stride, p.b.alignment,
-                                                      stage.columns, k, p.k, tile.n, p.n, warp);
-      } else {
-        copy_tile_by_threads<kLargestTail, kOperandWarps>(
-            a, p.a.row_stride, p.a.alignment, stage.columns, k, p.k, tile.m, tile.rows_end, warp);
-        copy_tile_by_threads<kSwappedRows, kOperandWarps>(b, p.b.row_stride, p.b.alignment,
-                                                          stage.rows, k, p.k, tile.n, p.n, warp);
-      }
-      ptx::fence_proxy_async();
-      ptx::warp_sync();
-      if (ptx::elect_one()) ptx::mbarrier_arrive(full);
+      const int copies = ceil_div(rows_of(tile.body), kDirectA.rows);
+      ptx::mbarrier_arrive_expect_tx(full, copies * kDirectA.bytes() + kDirectB.bytes());
+      for (int i = 0; i < copies; ++i)
+        copy_scale_box<kDirectA>(&p.a_scale_map[0], full, run.a + i * kDirectA.pitch(),
+                                 m + i * kDirectA.rows, q, tile.plane);
+      copy_scale_box<kDirectB>(&p.b_scale_map[0], full, run.b, n, q, tile.group);
     }
   }
+
+  class Copy {
+   public:
+    DEV Copy(const Params& params, const Tile& tile)
+        : p_(params),
+          tile_(tile),
+          direct_(!is_swapped(tile.body)),
+          a_map_(&params.a_map[static_cast<int>(tile.body)]),
+          bytes_(params.load_bytes[static_cast<int>(tile.body)]) {
+      if constexpr (C.multicast == Multicast::a)
+        first_ = direct_ ? ptx::cluster_rank() * (rows_of(tile.body) / 2) : 0;
+    }
+
+    template <class Stage>
+    DEV void operator()(Stage& stage, ptx::Barrier* full, int k_block, int warp) const {
+      if constexpr (kLoadsByTma) {
+        by_tma(stage, full, k_block * kBlockK);
+      } else {
+        by_threads(stage, k_block * kBlockK, warp);
+        ptx::fence_proxy_async();
+        ptx::warp_sync();
+        if (ptx::elect_one()) ptx::mbarrier_arrive(full);
+      }
+    }
+
+   private:
+    template <class Stage>
+    DEV void by_tma(Stage& stage, ptx::Barrier* full, int k) const {
+      ptx::mbarrier_arrive_expect_tx(full, bytes_);
+      if (direct_) {
+        if constexpr (C.multicast == Multicast::a) {
+          constexpr u16 kBothCtas = 0b11;
+          ptx::tma_load_3d_multicast(a_map_, full, stage.rows + first_ * 128, k, tile_.m + first_,
+                                     tile_.plane, kBothCtas);
+        } else {
+          ptx::tma_load_3d(a_map_, full, stage.rows, k, tile_.m, tile_.plane);
+        }
+        ptx::tma_load_3d(&p_.b_map[0], full, stage.columns, k, tile_.n, tile_.group);
+      } else {
+        ptx::tma_load_3d(a_map_, full, stage.columns, k, tile_.m, tile_.plane);
+        ptx::tma_load_3d(&p_.b_map[1], full, stage.rows, k, tile_.n, tile_.group);
+      }
+    }
+
+    template <class Stage>
+    DEV void by_threads(Stage& stage, int k, int warp) const {
+      const u8* a = p_.a.data + tile_.plane * p_.a_stride;
+      const u8* b = p_.b.data + tile_.group * p_.b_stride;
+      if (direct_) {
+        copy_tile_by_threads<kDirectRows, kOperandWarps>(a, p_.a.row_stride, p_.a.alignment,
+                                                         stage.rows, k, p_.k, tile_.m,
+                                                         tile_.rows_end, warp);
+        copy_tile_by_threads<C.tile_n, kOperandWarps>(
+            b, p_.b.row_stride, p_.b.alignment, stage.columns, k, p_.k, tile_.n, p_.n, warp);
+      } else {
+        copy_tile_by_threads<kLargestTail, kOperandWarps>(a, p_.a.row_stride, p_.a.alignment,
+                                                          stage.columns, k, p_.k, tile_.m,
+                                                          tile_.rows_end, warp);
+        copy_tile_by_threads<kSwappedRows, kOperandWarps>(
+            b, p_.b.row_stride, p_.b.alignment, stage.rows, k, p_.k, tile_.n, p_.n, warp);
+      }
+    }
+
+    const Params& p_;
+    const Tile& tile_;
+    const bool direct_;
+    const TensorMap* const a_map_;
+    const int bytes_;
+    int first_ = 0;  // of the rows of A that this CTA brings to its cluster
+  };
 
   /// A warpgroup has kBodyWaves x 64 rows of A, by the columns of a tile of B.
   template <int kBodyWaves>
   struct Direct {
     static constexpr int kWaves = kBodyWaves, kColumns = C.tile_n;
     using Promote =
-        Select<kScalesByRow, PromoteByRow<kColumns>,
+        Select<kScalesByRow, PromoteByRow<kColumns, AlignedScaleColumns>,
                PromoteByBlock<kColumns, scale_blocks_per_tile(kLargest), scale_columns(kLargest)>>;
+    struct ReadCopied {
+      RowsInBoxes<kDirectA> rows_of;
+
+      DEV ReadCopied(const Tile& tile, int row) : rows_of(row, early(tile)) {}
+      DEV RowScales rows(const Copied& run, int block, int wave) const {
+        return rows_of(run.a, block, wave);
+      }
+      DEV auto columns(const Copied& run, int block) const {
+        using Columns = Select<kScalesByRow, AlignedScaleColumns, ScaleColumns<kScaleRun>>;
+        return Columns{run.b + kDirectB.index(0, block)};
+      }
+    };
+    using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;
     DEV static int column_offset(const Tile& tile) { return tile.n % 128; }
 
     DEV static void finish(const Params& p, Staging& staging, float (&sum)[kWaves][kColumns / 2],
@@ -133,7 +206,31 @@ struct GroupedFp8Policy {
   template <int kTail>
   struct Swapped {
     static constexpr int kWaves = 1, kColumns = kTail;
-    using Promote = PromoteByRow<kTail>;
+    struct ReadCopied {
+      using Columns = ScaleColumns<kSwappedA.k_major ? kScaleRun : 1>;
+      int first, second;  // where the scales of the thread's rows of B begin
+      int column;         // and those of A
+
+      DEV ReadCopied(const Tile& tile, int row)
+          : first(at(tile, row)),
+            second(at(tile, row + 8)),
+            column(kSwappedA.index(early(tile), 0)) {}
+      DEV RowScales rows(const Copied& run, int block, int) const {
+        const float* of = run.b + kSwappedB.index(0, block);
+        return {of[first], of[second]};
+      }
+      DEV Columns columns(const Copied& run, int block) const {
+        return {run.a + column + kSwappedA.index(0, block)};
+      }
+
+     private:
+      DEV static int at(const Tile& tile, int row) {
+        return kSwappedB.index(kScalesByRow ? row : (tile.n % 128 + row) / 128, 0);
+      }
+    };
+    using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;
+    using Promote = PromoteByRow<
+        kTail, Select<kScalesByTma, typename ReadCopied::Columns, AlignedScaleColumns>>;
     DEV static int column_offset(const Tile&) { return 0; }
 
     DEV static void finish(const Params& p, Staging&, float (&sum)[kWaves][kTail / 2],
@@ -198,19 +295,6 @@ struct GroupedFp8Policy {
     if (row >= s.rows) return {};
     return {s.data + tile.group * p.b_scales_stride + row * s.row_stride, s.k_stride,
             s.vector_k != 0};
-  }
-
-  DEV static void copy_rows_of_a(const Params& p, u8* rows, ptx::Barrier* full, const Tile& tile,
-                                 int k) {
-    const auto& map = p.a_map[static_cast<int>(tile.body)];
-    if constexpr (C.multicast == Multicast::a) {
-      constexpr u16 kBothCtas = 0b11;
-      const int first = ptx::cluster_rank() * (rows_of(tile.body) / 2);
-      ptx::tma_load_3d_multicast(&map, full, rows + first * 128, k, tile.m + first, tile.plane,
-                                 kBothCtas);
-    } else {
-      ptx::tma_load_3d(&map, full, rows, k, tile.m, tile.plane);
-    }
   }
 
   template <class T>

@@ -18,9 +18,13 @@ namespace {
 
 constexpr int kNarrowestSwapped = 64;
 
-// Shared memory that a kernel has beyond gemm's: the ring of tiles, and up to two slots of scales
-// more where a tail has more columns than B has scales.
-constexpr int kReservedBytes = kTileRingBytes + kScaleRuns * kScaleRun * 3 * 32 * 4;
+/// Shared memory that a kernel has beyond that of gemm for the same tile: the ring of tiles, and
+/// more scales.
+int reserved_bytes(const GroupedConfig& c) {
+  const GemmConfig largest = largest_of(c);
+  const int runs = scale_runs(c.scales, stages_that_fit(largest));
+  return kTileRingBytes + runs * (scale_run_bytes(c) - scale_run_bytes(largest));
+}
 
 /// Evenly from 0.7 to 1.3 times the expected size.
 std::vector<int> spread_around(int expected) {
@@ -164,16 +168,18 @@ std::vector<GroupedConfig> table(const GroupedProblem& p) {
                         .c = p.c,
                         .d = p.d,
                         .load = p.load,
-                        .store = p.store};
+                        .store = p.store,
+                        .scales = p.scales};
+        const int reserved = reserved_bytes(c);
         GemmConfig largest = largest_of(c);
-        fit_shared_memory(largest, kReservedBytes);
+        fit_shared_memory(largest, reserved);
         c.stages = largest.stages;
         c.store_strips = largest.store_strips;
         configs.push_back(c);
         if (rows.tile_m != kTallRows || c.store_strips == 1) continue;
         // Of large tiles also as many stages as there can be: for a busy memory.
         largest.store_strips = 1;
-        largest.stages = stages_that_fit(largest, kSmemLimit - kReservedBytes);
+        largest.stages = stages_that_fit(largest, kSmemLimit - reserved);
         if (largest.stages <= c.stages) continue;
         c.stages = largest.stages;
         c.store_strips = 1;

@@ -22,6 +22,7 @@ struct GroupedProblem {
   OutType d = OutType::bf16;
   CopyPath load = CopyPath::tma;
   CopyPath store = CopyPath::tma;
+  ScaleCopy scales = ScaleCopy::plain;
   int sm_budget = 0;
 
   bool operator==(const GroupedProblem&) const = default;

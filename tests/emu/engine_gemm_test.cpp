@@ -22,6 +22,7 @@ std::string field_text(BScales value) { return enum_text(static_cast<int>(value)
 std::string field_text(Addend value) { return enum_text(static_cast<int>(value), "Addend"); }
 std::string field_text(OutType value) { return enum_text(static_cast<int>(value), "OutType"); }
 std::string field_text(CopyPath value) { return enum_text(static_cast<int>(value), "CopyPath"); }
+std::string field_text(ScaleCopy value) { return enum_text(static_cast<int>(value), "ScaleCopy"); }
 
 std::string kernel_text(const GemmConfig& config) {
   std::string fields;

@@ -47,6 +47,8 @@ struct Counts {
   std::uint64_t threads() const { return 128 * (warpgroups() + 1); }
   bool by_tma() const { return c.load == CopyPath::tma; }
   std::uint64_t operand_warps() const { return by_tma() ? 1 : 4; }
+  bool scales_by_tma() const { return c.scales != ScaleCopy::plain; }
+  std::uint64_t scale_warps() const { return scales_by_tma() ? 1 : 3; }
   std::uint64_t chains() const {  // of wgmmas
     return blocks * warpgroups() * static_cast<std::uint64_t>(waves(c));
   }
@@ -59,16 +61,20 @@ struct Counts {
 
   std::uint64_t copies() const {
     // A CTA of a cluster receives both halves of what it shares.
-    return by_tma() ? blocks * (cluster() + 1) : 0;
+    const std::uint64_t of_scales =
+        scales_by_tma() ? runs * static_cast<std::uint64_t>(a_scale_copies(c) + 1) : 0;
+    return of_scales + (by_tma() ? blocks * (cluster() + 1) : 0);
   }
   std::uint64_t arrivals() const {
     const std::uint64_t math_warps = warpgroups() * 4;
-    return blocks * operand_warps() + runs * 3 + blocks * math_warps * cluster() +
+    return blocks * operand_warps() + runs * scale_warps() + blocks * math_warps * cluster() +
            runs * math_warps;
   }
   std::uint64_t waits() const {
     const std::uint64_t math_threads = warpgroups() * 128;
-    return blocks * operand_warps() * 32 + runs * 3 * 32 + (blocks + runs) * math_threads;
+    // The copy engine is driven by one lane.
+    return blocks * (by_tma() ? 1 : operand_warps() * 32) +
+           runs * (scales_by_tma() ? 1 : scale_warps() * 32) + (blocks + runs) * math_threads;
   }
   std::uint64_t fences() const {
     return (by_tma() ? 0 : blocks * operand_warps() * 32) + rounds() * 128;
@@ -93,7 +99,7 @@ void Work::add(const GemmLaunch& launch) {
   of(EventKind::wgmma_issue) += n.chains() * 4;
   of(EventKind::wgmma_commit) += n.chains() * 4;
   of(EventKind::wgmma_wait) += n.chains() * 128;
-  of(EventKind::mbarrier_init) += n.ctas * 2 * static_cast<std::uint64_t>(n.c.stages + kScaleRuns);
+  of(EventKind::mbarrier_init) += n.ctas * 2 * static_cast<std::uint64_t>(n.c.stages + scale_runs(n.c));
   of(EventKind::mbarrier_arrive) += n.arrivals();
   of(EventKind::mbarrier_observe) += n.waits();
   of(EventKind::named_barrier_arrive) += (is_cluster ? 0 : warps) + n.rounds() * 2 * 4;

@@ -7,7 +7,7 @@ has just measured, by the same method: kernel times from CUPTI (through Torch's 
 fill before every run, where the result says "clean" also a read of 400 MB.
 
     kiln bench grouped --suite contiguous --json a.json
-    python3 bench/peers/deep_gemm.py OUT.json a.json [...] [--runs 12]
+    python3 bench/peers/deepgemm.py OUT.json a.json [...] [--runs 12]
     kiln bench grouped --suite contiguous --against OUT.json
 
 Needs Torch on a Hopper GPU and `pip install sgl-deep-gemm`, SGLang's packaging of the library.
