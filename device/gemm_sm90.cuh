@@ -134,22 +134,23 @@ struct GemmSm90 {
     }
   }
 
+  /// A warp waits as a whole even where one lane then drives the copy engine: a lane that waits
+  /// alone is not suspended but asks again every 50 cycles, at the cost of the math warps beside it
+  /// (docs/MEASURED.md).
   DEV static void copy_block(Smem& smem, const typename P::Copy& copy, int q, int warp,
                              StageAt& at) {
     smem.stages.wait_empty(at);
-    copy(smem.stage[at.slot], &smem.stages.full[at.slot], q, warp);
+    if (P::kOperandWarps > 1 || ptx::elect_one())
+      copy(smem.stage[at.slot], &smem.stages.full[at.slot], q, warp);
     at.advance();
   }
 
-  /// The copy engine is driven by one lane, which has nothing to do between a free stage and its
-  /// copies but to issue them.
   DEV static void copy_operands(const Params& params, Smem& smem) {
-    const bool copies = P::kOperandWarps > 1 || ptx::elect_one();
     StageAt at;
     for (typename P::LeadingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
       const typename P::Copy copy(params, tiles.tile());
       for (int q = 0; q < params.k_blocks; ++q) {
-        if (copies) copy_block(smem, copy, q, 0, at);
+        copy_block(smem, copy, q, 0, at);
         if (q == 0) tiles.look_ahead();
       }
     }
@@ -164,14 +165,13 @@ struct GemmSm90 {
   }
 
   DEV static void copy_scales_by_tma(const Params& params, Smem& smem) {
-    const bool copies = ptx::elect_one();
     ScalesAt at;
     for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
-      if (!copies) continue;
       for (int q = 0; q < params.k_blocks; q += kScaleRun) {
         smem.scale_runs.wait_empty(at);
-        P::copy_scales(params, smem.scales[at.slot], &smem.scale_runs.full[at.slot], tiles.tile(),
-                       q);
+        if (ptx::elect_one())
+          P::copy_scales(params, smem.scales[at.slot], &smem.scale_runs.full[at.slot],
+                         tiles.tile(), q);
         at.advance();
       }
     }

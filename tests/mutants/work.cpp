@@ -72,9 +72,7 @@ struct Counts {
   }
   std::uint64_t waits() const {
     const std::uint64_t math_threads = warpgroups() * 128;
-    // The copy engine is driven by one lane.
-    return blocks * (by_tma() ? 1 : operand_warps() * 32) +
-           runs * (scales_by_tma() ? 1 : scale_warps() * 32) + (blocks + runs) * math_threads;
+    return (blocks * operand_warps() + runs * scale_warps()) * 32 + (blocks + runs) * math_threads;
   }
   std::uint64_t fences() const {
     return (by_tma() ? 0 : blocks * operand_warps() * 32) + rounds() * 128;
