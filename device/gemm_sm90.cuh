@@ -167,11 +167,11 @@ struct GemmSm90 {
   DEV static void copy_scales_by_tma(const Params& params, Smem& smem) {
     ScalesAt at;
     for (typename P::FollowingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
+      const Tile tile = tiles.tile();
       for (int q = 0; q < params.k_blocks; q += kScaleRun) {
         smem.scale_runs.wait_empty(at);
         if (ptx::elect_one())
-          P::copy_scales(params, smem.scales[at.slot], &smem.scale_runs.full[at.slot],
-                         tiles.tile(), q);
+          P::copy_scales(params, smem.scales[at.slot], &smem.scale_runs.full[at.slot], tile, q);
         at.advance();
       }
     }

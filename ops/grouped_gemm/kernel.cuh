@@ -79,11 +79,12 @@ struct GroupedFp8Policy {
       copy_scale_box<kSwappedA>(&p.a_scale_map[1], full, run.a, m, q, tile.plane);
       copy_scale_box<kSwappedB>(&p.b_scale_map[1], full, run.b, n, q, tile.group);
     } else {
-      const int copies = ceil_div(rows_of(tile.body), kDirectA.rows);
-      ptx::mbarrier_arrive_expect_tx(full, copies * kDirectA.bytes() + kDirectB.bytes());
-      for (int i = 0; i < copies; ++i)
-        copy_scale_box<kDirectA>(&p.a_scale_map[0], full, run.a + i * kDirectA.pitch(),
-                                 m + i * kDirectA.rows, q, tile.plane);
+      const bool tall = C.tile_m > kDirectA.rows && rows_of(tile.body) > kDirectA.rows;
+      ptx::mbarrier_arrive_expect_tx(full, (tall ? 2 : 1) * kDirectA.bytes() + kDirectB.bytes());
+      copy_scale_box<kDirectA>(&p.a_scale_map[0], full, run.a, m, q, tile.plane);
+      if (tall)
+        copy_scale_box<kDirectA>(&p.a_scale_map[0], full, run.a + kDirectA.pitch(),
+                                 m + kDirectA.rows, q, tile.plane);
       copy_scale_box<kDirectB>(&p.b_scale_map[0], full, run.b, n, q, tile.group);
     }
   }
