@@ -41,6 +41,18 @@ std::vector<MutantCase> mutant_cases() {
         .n = 96,
         .k = 528,
         .config = "tile_m=128,tile_n=48,stages=2,store_strips=1,multicast=b"}},
+      // Scales by the copy engine: two boxes of A's a run, fewer rows than they have; along K.
+      {{.name = "copied scales",
+        .m = 300,
+        .n = 136,
+        .k = 1536,
+        .a_scales = {.column_major = true},
+        .config = "tile_m=256,tile_n=48,stages=2,store_strips=1,scales=tma_mn"}},
+      {{.name = "copied scales along K",
+        .m = 150,
+        .n = 200,
+        .k = 1536,
+        .config = "tile_m=128,tile_n=32,stages=2,store_strips=1,scales=tma_k"}},
       // So many slots of scales that a warp loads its own in two batches.
       {{.name = "row scales",
         .m = 290,

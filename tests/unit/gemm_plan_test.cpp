@@ -31,7 +31,9 @@ constexpr Golden kGolden[] = {
 TEST(GemmPlan, GoldenTable) {
   const bool print = std::getenv("KILN_PRINT_PLANS") != nullptr;
   for (const Golden& row : kGolden) {
-    const std::string plan = text_of(plan_gemm({.m = row.m, .n = row.n, .k = row.k}, h200()));
+    const GemmProblem problem{
+        .m = row.m, .n = row.n, .k = row.k, .scales = ScaleCopy::tma_mn};
+    const std::string plan = text_of(plan_gemm(problem, h200()));
     if (print) fmt::print("    {{{}, {}, {}, \"{}\"}},\n", row.m, row.n, row.k, plan);
     EXPECT_EQ(plan, row.plan) << row.m << "x" << row.n << "x" << row.k;
   }
@@ -42,12 +44,15 @@ struct Variant {
   const char* name;
   GemmProblem problem;
   int sm_count = 132;
+  ScaleCopy scales = ScaleCopy::tma_mn;  // where the copy engine loads
 };
 
 constexpr BScales kRow = BScales::row_1x128;
 constexpr CopyPath kPlain = CopyPath::plain;
 const Variant kVariants[] = {
     {"row_1x128", {.b_scales = kRow}},
+    {"scales along K", {}, 132, ScaleCopy::tma_k},
+    {"scales by threads", {}, 132, ScaleCopy::plain},
     {"fp32", {.d = OutType::fp32}},
     {"C bf16", {.c = Addend::bf16}},
     {"row_1x128, C fp32, fp32", {.b_scales = kRow, .c = Addend::fp32, .d = OutType::fp32}},
@@ -77,6 +82,7 @@ TEST(GemmPlan, GoldenTableOfTypes) {
   for (const Variant& variant : kVariants)
     for (const GemmShape& s : kVariantShapes) {
       GemmProblem problem = variant.problem;
+      problem.scales = problem.load == CopyPath::tma ? variant.scales : ScaleCopy::plain;
       problem.m = s.m, problem.n = s.n, problem.k = s.k;
       Arch arch = h200();
       arch.sm_count = variant.sm_count;
