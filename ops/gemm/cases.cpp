@@ -35,6 +35,28 @@ const std::vector<GemmCase>& emulator_cases() {
        .n = 100,
        .k = 300,
        .config = "tile_m=128,tile_n=32,stages=2,store_strips=1,load=plain,store=plain"},
+      {.name = "copied-scales",
+       .m = 290,
+       .n = 264,
+       .k = 1168,
+       .a_scales = scales_along_rows(290),
+       .b_scales = scales_along_k(1168),
+       .config = "tile_m=256,tile_n=48,stages=2,store_strips=1,scales=tma_mn"},
+      {.name = "copied-scales-along-k",
+       .m = 150,
+       .n = 264,
+       .k = 528,
+       .a_scales = scales_along_k(528),
+       .b_scales = scales_along_k(528),
+       .config = "tile_m=128,tile_n=48,stages=2,store_strips=1,scales=tma_k"},
+      {.name = "copied-row-scales",
+       .m = 150,
+       .n = 136,
+       .k = 528,
+       .b_recipe = ScaleRecipe::row_1x128,
+       .a_scales = scales_along_rows(150),
+       .b_scales = scales_along_rows(136),
+       .config = "tile_m=128,tile_n=48,stages=2,store_strips=1,scales=tma_mn"},
       {.name = "gradients",
        .m = 150,
        .n = 136,
@@ -90,6 +112,11 @@ GemmCase random_gemm_case(unsigned seed, i64 largest_m, i64 largest_n, i64 large
   for (GemmLayout* scales : {&t.a_scales, &t.b_scales})
     *scales = {next(2) != 0, static_cast<int>(next(2) ? next(3) * 4 : next(7)),
                static_cast<int>(next(2) ? 0 : next(4))};
+  if (next(2)) {
+    const bool by_row = t.b_recipe == ScaleRecipe::row_1x128;
+    t.a_scales = by_row || next(2) ? scales_along_rows(t.m) : scales_along_k(t.k);
+    t.b_scales = by_row ? scales_along_rows(t.n) : scales_along_k(t.k);
+  }
   t.values = next(3) ? GemmValues::quantised : GemmValues::wild;
   t.name = fmt::format("random {}: {}x{}x{}", seed, t.m, t.n, t.k);
   return t;

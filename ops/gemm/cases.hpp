@@ -16,6 +16,15 @@ struct GemmLayout {
   int offset = 0;             // elements by which the first one is off 256-byte alignment
 };
 
+/// Scales in the two layouts that the copy engine takes: rows (columns) on 16 bytes.
+constexpr GemmLayout scales_along_k(i64 k) {
+  const int blocks = static_cast<int>((k + 127) / 128);
+  return {.padding = align_up(blocks, 4) - blocks};
+}
+constexpr GemmLayout scales_along_rows(i64 rows) {
+  return {.column_major = true, .padding = static_cast<int>((4 - rows % 4) % 4)};
+}
+
 /// What the operands hold.
 enum class GemmValues {
   quantised,  // normal values, quantised by the recipe: what callers have

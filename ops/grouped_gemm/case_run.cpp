@@ -128,9 +128,16 @@ GroupedCase random_grouped_case(unsigned seed, int most_groups, int most_rows, i
   if (next(4) == 0) t.d_layout.padding = static_cast<int>(1 + next(20));
   if (next(2)) t.a_scales = {.column_major = true, .padding = static_cast<int>(next(5))};
   if (next(2)) t.b_scales = {.column_major = true, .padding = static_cast<int>(next(5))};
+  if (next(2)) lay_scales_for_copies(t, next(2));
   if (next(5) == 0) t.values = GemmValues::wild;
   if (next(3) == 0) t.expected_rows = 1 + next(300);
   return t;
+}
+
+void lay_scales_for_copies(GroupedCase& t, bool along_k) {
+  const bool by_row = t.b_recipe == ScaleRecipe::row_1x128;
+  t.a_scales = along_k && !by_row ? scales_along_k(t.k) : scales_along_rows(height(t));
+  t.b_scales = by_row ? scales_along_rows(std::ssize(t.sizes) * t.n) : scales_along_k(t.k);
 }
 
 GroupedCaseRun::GroupedCaseRun(const GroupedCase& t)

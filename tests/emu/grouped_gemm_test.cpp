@@ -90,6 +90,27 @@ TEST_P(EveryKind, TallTiles) {
     }
 }
 
+// Groups begin at any row; a copy of scales along the rows at a multiple of four.
+TEST_P(EveryKind, CopiedScales) {
+  for (const char* config : {"tile_n=80,stages=2,store_strips=1,scales=",
+                             "tile_m=256,tile_n=64,stages=2,store_strips=1,multicast=a,scales="})
+    for (const char* along : {"tma_mn", "tma_k", "by row"}) {
+      const bool by_row = along == std::string("by row");
+      GroupedCase test{.name = "copied scales",
+                       .kind = GetParam(),
+                       .sizes = {150, 41, 3, 0, 20, 257, 9, 130, 18},
+                       .n = 264,
+                       .k = 1168,
+                       .rows = GetParam() == Kind::masked ? 260 : 0,
+                       .alignment = 1,
+                       .b_recipe = by_row ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128,
+                       .plane_padding = 4,
+                       .config = config + std::string(by_row ? "tma_mn" : along)};
+      lay_scales_for_copies(test, along == std::string("tma_k"));
+      EXPECT_EQ(run(test), "") << to_string(test);
+    }
+}
+
 TEST_P(EveryKind, AddsAndScalesByRow) {
   for (const Addend c : {Addend::bf16, Addend::fp32})
     for (const OutType d : {OutType::bf16, OutType::fp32}) {

@@ -7,6 +7,8 @@
 
 #include "arith/host_matrix.hpp"
 #include "kiln/kiln.hpp"
+#include "ops/gemm/cases.hpp"
+#include "ops/gemm/case_run.hpp"
 #include "ops/gemm/check.hpp"
 
 namespace kiln {
@@ -327,6 +329,44 @@ TEST(GemmCheck, CopyPathsFollowTheAddresses) {
   EXPECT_EQ(problem([](GemmArgs& a) { shift(a.d, 2); }).store, CopyPath::plain);
   EXPECT_EQ(problem([](GemmArgs& a) { a.d.stride[0] += 1; }).store, CopyPath::plain);
   EXPECT_EQ(problem([](GemmArgs& a) { a.d.stride[0] += 8; }).store, CopyPath::tma);
+}
+
+TEST(GemmCheck, ScalesAreCopiedWhereTheirLayoutAllows) {
+  const auto scales = [](GemmCase t) {
+    t.m = 150, t.n = 136;
+    GemmCaseRun run(t);
+    return check_gemm(run.host_args(), {.device = {Device::Kind::cpu}}).scales;
+  };
+  const GemmLayout rows = scales_along_rows(150), k = scales_along_k(400);
+  EXPECT_EQ(scales({.k = 400, .a_scales = rows, .b_scales = k}), ScaleCopy::tma_mn);
+  EXPECT_EQ(scales({.k = 400, .a_scales = k, .b_scales = k}), ScaleCopy::tma_k);
+  EXPECT_EQ(scales({.k = 512, .a_scales = rows}), ScaleCopy::tma_mn);
+  EXPECT_EQ(scales({.k = 512}), ScaleCopy::tma_k);
+  // B's rows of scales, or A's, are not 16 bytes apart.
+  EXPECT_EQ(scales({.k = 640, .a_scales = rows}), ScaleCopy::plain);
+  EXPECT_EQ(scales({.k = 512, .a_scales = {.column_major = true, .padding = 1}}), ScaleCopy::plain);
+  EXPECT_EQ(scales({.k = 512, .a_scales = {.padding = 1}}), ScaleCopy::plain);
+  EXPECT_EQ(scales({.k = 512, .b_scales = {.column_major = true}}), ScaleCopy::plain);
+  // One of them does not begin on 16 bytes.
+  EXPECT_EQ(scales({.k = 512, .a_scales = {.offset = 1}}), ScaleCopy::plain);
+  EXPECT_EQ(scales({.k = 512, .b_scales = {.offset = 2}}), ScaleCopy::plain);
+  // Threads copy the operands, and so the scales.
+  EXPECT_EQ(scales({.k = 512, .a = {.padding = 1}}), ScaleCopy::plain);
+  // Of gradients both lie along the rows, or neither is copied.
+  const ScaleRecipe by_row = ScaleRecipe::row_1x128;
+  EXPECT_EQ(scales({.k = 512, .b_recipe = by_row, .a_scales = rows,
+                    .b_scales = scales_along_rows(136)}),
+            ScaleCopy::tma_mn);
+  EXPECT_EQ(scales({.k = 512, .b_recipe = by_row}), ScaleCopy::plain);
+}
+
+TEST(GemmCheck, FuzzedCasesHaveScalesOfEveryKind) {
+  int count[3] = {};
+  for (unsigned seed = 1; seed <= 100; ++seed) {
+    GemmCaseRun run(random_gemm_case(seed, 60, 60, 700));
+    ++count[static_cast<int>(check_gemm(run.host_args(), {.device = {Device::Kind::cpu}}).scales)];
+  }
+  for (const int each : count) EXPECT_GE(each, 3);
 }
 
 TEST(GemmCheck, AStoreThatEndsInsideSixteenBytesIsPlain) {

@@ -221,6 +221,17 @@ TEST(GroupedPlan, TilesThatCannotBeNumberedAreRefused) {
 
 // ---- the model ----------------------------------------------------------------------------------
 
+TEST(GroupedModel, FuzzedCasesHaveScalesOfEveryKind) {
+  int count[3] = {};
+  for (unsigned seed = 1; seed <= 60; ++seed) {
+    GroupedCaseRun run(random_grouped_case(seed, 9, 50, 60, 700));
+    const GroupedGemmArgs args = run.host_args();
+    ++count[static_cast<int>(
+        check_grouped_gemm(args, {.device = {Device::Kind::cpu}}).scales)];
+  }
+  for (const int each : count) EXPECT_GE(each, 5);
+}
+
 TEST(GroupedModel, EqualsGemmOfEachGroup) {
   for (unsigned seed = 1; seed <= 40; ++seed) {
     const GroupedCase test = random_grouped_case(seed, 9, 150, 150, 300);
