@@ -37,8 +37,8 @@ template <class B>
 concept GemmBody = requires {
   typename B::Promote;  // load(scales of rows, of columns), add(sum, product, column offset)
   typename B::Scales;
-  B::kWaves;            // of 64 rows a warpgroup
-  B::kColumns;          // of one wgmma
+  B::kWaves;    // of 64 rows a warpgroup
+  B::kColumns;  // of one wgmma
 };
 
 /// What a Policy says. Constants, types, and hooks:

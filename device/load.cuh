@@ -32,7 +32,8 @@ DEV void copy_tile_by_tma(const TensorMap* map, ptx::Barrier* full, u8* tile, in
 
 /// The scales of a run from `row` on, for kBox's rows.
 template <ScaleBox kBox>
-DEV void copy_scale_box(const TensorMap* map, ptx::Barrier* full, float* run, int row, int k_block) {
+DEV void copy_scale_box(const TensorMap* map, ptx::Barrier* full, float* run, int row,
+                        int k_block) {
   ptx::tma_load_2d(map, full, run, kBox.k_major ? k_block : row, kBox.k_major ? row : k_block);
 }
 

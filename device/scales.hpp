@@ -23,8 +23,8 @@ struct ScaleBox {
   }
 };
 
-/// The innermost coordinate of a copy counts in 16 bytes, so one that may begin at any row begins up
-/// to three rows early.
+/// The innermost coordinate of a copy counts in 16 bytes, so one that may begin at any row begins
+/// up to three rows early.
 inline constexpr int kScaleSlack = 3;
 constexpr ScaleBox any_rows(bool k_major, int rows) {
   return {k_major, rows, k_major ? 0 : kScaleSlack + 1};

@@ -59,8 +59,8 @@ TensorMapSpec scale_map_of(const TensorView& scales, const ScaleBox& box) {
 
 TensorMapSpec batch_scale_map_of(const TensorView& scales, const ScaleBox& box) {
   return batch_map_of(innermost_last(scales, box.k_major), Element::fp32,
-                      box.k_major ? box.width() : kScaleRun,
-                      box.k_major ? kScaleRun : box.width(), Swizzle::none);
+                      box.k_major ? box.width() : kScaleRun, box.k_major ? kScaleRun : box.width(),
+                      Swizzle::none);
 }
 
 TensorMap encode(Backend& backend, const char* operation, const char* name,

@@ -32,7 +32,8 @@ std::size_t hash_of(const GemmKey& key) {
   const auto kind =
       static_cast<std::uint64_t>(p.b_scales) | static_cast<std::uint64_t>(p.c) << 4 |
       static_cast<std::uint64_t>(p.d) << 8 | static_cast<std::uint64_t>(p.load) << 12 |
-      static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.scales) << 18 | static_cast<std::uint64_t>(p.sm_budget) << 20;
+      static_cast<std::uint64_t>(p.store) << 16 | static_cast<std::uint64_t>(p.scales) << 18 |
+      static_cast<std::uint64_t>(p.sm_budget) << 20;
   return mix_hash({reinterpret_cast<std::uintptr_t>(key.backend), static_cast<std::uint64_t>(p.m),
                    static_cast<std::uint64_t>(p.n), static_cast<std::uint64_t>(p.k), kind});
 }

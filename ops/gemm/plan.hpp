@@ -20,7 +20,7 @@ struct GemmProblem {
   CopyPath load = CopyPath::tma;   // plain: some operand row is off the copy engine's alignment
   CopyPath store = CopyPath::tma;  // plain: some row of D is
   ScaleCopy scales = ScaleCopy::plain;
-  int sm_budget = 0;               // SMs that may be used; 0: all
+  int sm_budget = 0;  // SMs that may be used; 0: all
 
   bool operator==(const GemmProblem&) const = default;
 };

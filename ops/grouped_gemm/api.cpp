@@ -84,12 +84,10 @@ void set_maps(GroupedParams& p, Backend& backend, const GroupedGemmArgs& args,
   }
   if (c.scales != ScaleCopy::plain) {
     for (const bool swapped : {false, true}) {
-      p.a_scale_map[swapped] =
-          encode(backend, "grouped_gemm", "a.scales",
-                 batch_scale_map_of(args.a.scales, a_scale_box(c, swapped)));
-      p.b_scale_map[swapped] =
-          encode(backend, "grouped_gemm", "b.scales",
-                 batch_scale_map_of(args.b.scales, b_scale_box(c, swapped)));
+      p.a_scale_map[swapped] = encode(backend, "grouped_gemm", "a.scales",
+                                      batch_scale_map_of(args.a.scales, a_scale_box(c, swapped)));
+      p.b_scale_map[swapped] = encode(backend, "grouped_gemm", "b.scales",
+                                      batch_scale_map_of(args.b.scales, b_scale_box(c, swapped)));
     }
   }
   if (c.store == CopyPath::tma) {

@@ -46,8 +46,9 @@ std::string to_string(const GroupedCase& test);
 GroupedCase random_grouped_case(unsigned seed, int most_groups, int most_rows, i64 largest_n,
                                 i64 largest_k);
 
-/// Gives a case scales that the copy engine takes: along K, or along the rows (those of batches only
-/// if matrices are a multiple of four rows apart; scales of B by row always lie along the rows).
+/// Gives a case scales that the copy engine takes: along K, or along the rows (those of batches
+/// only if matrices are a multiple of four rows apart; scales of B by row always lie along the
+/// rows).
 void lay_scales_for_copies(GroupedCase& test, bool along_k);
 
 class GroupedCaseRun {

@@ -73,8 +73,8 @@ constexpr int scale_slots(const GroupedConfig& c) {
   return align_up(row_scale_slots(c) + max_of(of_b, of_tail), kScaleWarps);
 }
 
-/// What the copy engine brings instead: scales of A from any row on, those of 128 rows a copy, or of
-/// a swapped tile's; of B a value a row, or a block that it touches.
+/// What the copy engine brings instead: scales of A from any row on, those of 128 rows a copy, or
+/// of a swapped tile's; of B a value a row, or a block that it touches.
 constexpr ScaleBox a_scale_box(const GroupedConfig& c, bool swapped) {
   return any_rows(c.scales == ScaleCopy::tma_k, swapped ? kLargestTail : kDirectRows);
 }
@@ -126,7 +126,7 @@ struct GroupedParams {
   TensorMap b_map[2];
   TensorMap d_map;
   TensorMap a_scale_map[2], b_scale_map[2];  // of the direct bodies and of the swapped ones
-  int load_bytes[kTileBodies];  // that the copy engine brings for a K block
+  int load_bytes[kTileBodies];               // that the copy engine brings for a K block
   ScaleParams a_scales, b_scales;
   MatrixParams a, b, c, d;
   // From one plane or group to the next: scales in elements, matrices in bytes.

@@ -137,17 +137,16 @@ struct GroupedFp8Policy {
       const u8* a = p_.a.data + tile_.plane * p_.a_stride;
       const u8* b = p_.b.data + tile_.group * p_.b_stride;
       if (direct_) {
-        copy_tile_by_threads<kDirectRows, kOperandWarps>(a, p_.a.row_stride, p_.a.alignment,
-                                                         stage.rows, k, p_.k, tile_.m,
-                                                         tile_.rows_end, warp);
-        copy_tile_by_threads<C.tile_n, kOperandWarps>(
-            b, p_.b.row_stride, p_.b.alignment, stage.columns, k, p_.k, tile_.n, p_.n, warp);
+        copy_tile_by_threads<kDirectRows, kOperandWarps>(
+            a, p_.a.row_stride, p_.a.alignment, stage.rows, k, p_.k, tile_.m, tile_.rows_end, warp);
+        copy_tile_by_threads<C.tile_n, kOperandWarps>(b, p_.b.row_stride, p_.b.alignment,
+                                                      stage.columns, k, p_.k, tile_.n, p_.n, warp);
       } else {
         copy_tile_by_threads<kLargestTail, kOperandWarps>(a, p_.a.row_stride, p_.a.alignment,
                                                           stage.columns, k, p_.k, tile_.m,
                                                           tile_.rows_end, warp);
-        copy_tile_by_threads<kSwappedRows, kOperandWarps>(
-            b, p_.b.row_stride, p_.b.alignment, stage.rows, k, p_.k, tile_.n, p_.n, warp);
+        copy_tile_by_threads<kSwappedRows, kOperandWarps>(b, p_.b.row_stride, p_.b.alignment,
+                                                          stage.rows, k, p_.k, tile_.n, p_.n, warp);
       }
     }
 
@@ -230,8 +229,9 @@ struct GroupedFp8Policy {
       }
     };
     using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;
-    using Promote = PromoteByRow<
-        kTail, Select<kScalesByTma, typename ReadCopied::Columns, AlignedScaleColumns>>;
+    using Promote =
+        PromoteByRow<kTail,
+                     Select<kScalesByTma, typename ReadCopied::Columns, AlignedScaleColumns>>;
     DEV static int column_offset(const Tile&) { return 0; }
 
     DEV static void finish(const Params& p, Staging&, float (&sum)[kWaves][kTail / 2],

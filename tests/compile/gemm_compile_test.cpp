@@ -28,6 +28,7 @@ void PrintTo(const Types& types, std::ostream* out) { *out << types.name; }
 /// What callers do most is sampled most: activations x weights, then weight gradients.
 std::size_t sampling_of(const GemmProblem& p) {
   if (p.load == kPlain || p.store == kPlain) return p.load == kPlain ? 20 : 29;
+  if (p.scales != ScaleCopy::tma_mn) return 40;
   if (p.b_scales == kBlock && p.c == Addend::none && p.d == OutType::bf16) return 1;
   if (p.b_scales == kRow && p.c == Addend::fp32 && p.d == OutType::fp32) return 4;
   return 11;
@@ -39,20 +40,35 @@ std::string name_of(const GemmProblem& p) {
   if (p.c != Addend::none) name += p.c == Addend::fp32 ? "_c_fp32" : "_c_bf16";
   if (p.load == kPlain) name += "_plain_load";
   if (p.store == kPlain) name += "_plain_store";
+  if (p.scales == ScaleCopy::tma_k) name += "_k_scales";
+  if (p.scales == ScaleCopy::plain && p.load == kTma) name += "_plain_scales";
   return name;
 }
 
 /// Every combination of types and copy paths, each counted from another config on, so that together
 /// the samples meet every tile.
 std::vector<Types> all_types() {
+  struct Loads {
+    CopyPath load;
+    ScaleCopy scales;
+  };
   std::vector<Types> all;
-  for (const CopyPath load : {kTma, kPlain})
+  for (const Loads& loads : {Loads{kTma, ScaleCopy::tma_mn}, Loads{kTma, ScaleCopy::tma_k},
+                             Loads{kTma, ScaleCopy::plain}, Loads{kPlain, ScaleCopy::plain}})
     for (const CopyPath store : {kTma, kPlain})
       for (const BScales b_scales : {kBlock, kRow})
         for (const Addend c : {Addend::none, Addend::bf16, Addend::fp32})
           for (const OutType d : {OutType::bf16, OutType::fp32}) {
-            const GemmProblem problem{
-                .b_scales = b_scales, .c = c, .d = d, .load = load, .store = store};
+            // Whose scales are copied how has nothing to do with C and D.
+            const bool usual = loads.scales == ScaleCopy::tma_mn || loads.load == kPlain;
+            if (!usual && (c != Addend::none || d == OutType::fp32 || store == kPlain)) continue;
+            if (loads.scales == ScaleCopy::tma_k && b_scales == kRow) continue;
+            const GemmProblem problem{.b_scales = b_scales,
+                                      .c = c,
+                                      .d = d,
+                                      .load = loads.load,
+                                      .store = store,
+                                      .scales = loads.scales};
             all.push_back({name_of(problem), problem, sampling_of(problem), all.size()});
           }
   return all;

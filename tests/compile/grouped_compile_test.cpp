@@ -29,12 +29,20 @@ TEST(GroupedCompile, KernelsAreClean) {
       for (const OutType d : {OutType::bf16, OutType::fp32})
         for (const CopyPath load : {CopyPath::tma, CopyPath::plain}) {
           const GroupedProblem types{
-              .b_scales = b_scales, .c = c, .d = d, .load = load, .store = load};
+              .b_scales = b_scales,
+              .c = c,
+              .d = d,
+              .load = load,
+              .store = load,
+              .scales = load == CopyPath::tma ? ScaleCopy::tma_mn : ScaleCopy::plain};
           const bool common = b_scales == BScales::block_128x128 && c == Addend::none &&
                               d == OutType::bf16 && load == CopyPath::tma;
           for (const GroupedConfig& config : sample(types, asked ? asked : common ? 5 : 100))
             configs.push_back(config);
         }
+  for (const ScaleCopy scales : {ScaleCopy::tma_k, ScaleCopy::plain})
+    for (const GroupedConfig& config : sample({.scales = scales}, asked ? asked : 100))
+      configs.push_back(config);
   expect_clean(configs);
 }
 

@@ -71,16 +71,22 @@ TEST(Gemm, EveryConfigEqualsTheModel) {
   std::vector<GemmCase> cases;
   for (const BScales scales : {BScales::block_128x128, BScales::row_1x128})
     for (const OutType d : {OutType::bf16, OutType::fp32})
-      for (const GemmConfig& config : all_configs({.b_scales = scales, .d = d}))
-        cases.push_back({.name = "every config",
-                         .m = 391,
-                         .n = 744,
-                         .k = 912,
-                         .b_recipe = scales == BScales::row_1x128 ? ScaleRecipe::row_1x128
-                                                                  : ScaleRecipe::block_128x128,
-                         .d = d,
-                         .config = to_string(config)});
-  EXPECT_GT(cases.size(), 400u);
+      for (const ScaleCopy copy : {ScaleCopy::tma_mn, ScaleCopy::tma_k, ScaleCopy::plain}) {
+        const bool by_row = scales == BScales::row_1x128;
+        if (by_row && copy == ScaleCopy::tma_k) continue;
+        for (const GemmConfig& config : all_configs({.b_scales = scales, .d = d, .scales = copy}))
+          cases.push_back(
+              {.name = "every config",
+               .m = 391,
+               .n = 744,
+               .k = 912,
+               .b_recipe = by_row ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128,
+               .d = d,
+               .a_scales = copy == ScaleCopy::tma_k ? scales_along_k(912) : scales_along_rows(391),
+               .b_scales = by_row ? scales_along_rows(744) : scales_along_k(912),
+               .config = to_string(config)});
+      }
+  EXPECT_GT(cases.size(), 1000u);
   expect_right(cases);
 }
 

@@ -45,14 +45,18 @@ TEST(GroupedGemm, FuzzedCasesEqualTheModel) {
 
 TEST(GroupedGemm, EveryConfigEqualsTheModel) {
   std::vector<GroupedCase> cases;
-  for (const GroupedConfig& config : all_configs(GroupedProblem{}))
-    for (const Kind kind : {Kind::offsets, Kind::masked})
-      cases.push_back({.name = "config",
-                       .kind = kind,
-                       .sizes = {0, 1, 20, 64, 65, 128, 129, 400},
-                       .n = 520,
-                       .k = 1168,
-                       .config = to_string(config)});
+  for (const ScaleCopy copy : {ScaleCopy::tma_mn, ScaleCopy::tma_k, ScaleCopy::plain})
+    for (const GroupedConfig& config : all_configs(GroupedProblem{.scales = copy}))
+      for (const Kind kind : {Kind::offsets, Kind::masked}) {
+        GroupedCase test{.name = "config",
+                         .kind = kind,
+                         .sizes = {0, 1, 20, 64, 65, 128, 129, 400},
+                         .n = 520,
+                         .k = 1168,
+                         .config = to_string(config)};
+        lay_scales_for_copies(test, copy == ScaleCopy::tma_k);
+        cases.push_back(test);
+      }
   expect_all_equal(cases);
 }
 

@@ -97,7 +97,8 @@ void Work::add(const GemmLaunch& launch) {
   of(EventKind::wgmma_issue) += n.chains() * 4;
   of(EventKind::wgmma_commit) += n.chains() * 4;
   of(EventKind::wgmma_wait) += n.chains() * 128;
-  of(EventKind::mbarrier_init) += n.ctas * 2 * static_cast<std::uint64_t>(n.c.stages + scale_runs(n.c));
+  of(EventKind::mbarrier_init) +=
+      n.ctas * 2 * static_cast<std::uint64_t>(n.c.stages + scale_runs(n.c));
   of(EventKind::mbarrier_arrive) += n.arrivals();
   of(EventKind::mbarrier_observe) += n.waits();
   of(EventKind::named_barrier_arrive) += (is_cluster ? 0 : warps) + n.rounds() * 2 * 4;

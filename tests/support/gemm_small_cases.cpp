@@ -25,16 +25,20 @@ std::vector<GemmCase> sampled_configs(std::size_t every) {
   std::size_t index = 0;
   for (const BScales scales : {BScales::block_128x128, BScales::row_1x128})
     for (const OutType d : {OutType::bf16, OutType::fp32})
-      for (const GemmConfig& config : all_configs({.b_scales = scales, .d = d}))
-        if (index++ % every == 0)
-          cases.push_back({.name = "sampled config",
-                           .m = 291,
-                           .n = 344,
-                           .k = 656,
-                           .b_recipe = scales == BScales::row_1x128 ? ScaleRecipe::row_1x128
-                                                                    : ScaleRecipe::block_128x128,
-                           .d = d,
-                           .config = to_string(config)});
+      for (const GemmConfig& config :
+           all_configs({.b_scales = scales, .d = d, .scales = ScaleCopy::tma_mn})) {
+        if (index++ % every != 0) continue;
+        const bool by_row = scales == BScales::row_1x128;
+        cases.push_back({.name = "sampled config",
+                         .m = 291,
+                         .n = 344,
+                         .k = 656,
+                         .b_recipe = by_row ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128,
+                         .d = d,
+                         .a_scales = scales_along_rows(291),
+                         .b_scales = by_row ? scales_along_rows(344) : scales_along_k(656),
+                         .config = to_string(config)});
+      }
   return cases;
 }
 

@@ -7,8 +7,8 @@
 
 #include "arith/host_matrix.hpp"
 #include "kiln/kiln.hpp"
-#include "ops/gemm/cases.hpp"
 #include "ops/gemm/case_run.hpp"
+#include "ops/gemm/cases.hpp"
 #include "ops/gemm/check.hpp"
 
 namespace kiln {
@@ -354,9 +354,9 @@ TEST(GemmCheck, ScalesAreCopiedWhereTheirLayoutAllows) {
   EXPECT_EQ(scales({.k = 512, .a = {.padding = 1}}), ScaleCopy::plain);
   // Of gradients both lie along the rows, or neither is copied.
   const ScaleRecipe by_row = ScaleRecipe::row_1x128;
-  EXPECT_EQ(scales({.k = 512, .b_recipe = by_row, .a_scales = rows,
-                    .b_scales = scales_along_rows(136)}),
-            ScaleCopy::tma_mn);
+  EXPECT_EQ(
+      scales({.k = 512, .b_recipe = by_row, .a_scales = rows, .b_scales = scales_along_rows(136)}),
+      ScaleCopy::tma_mn);
   EXPECT_EQ(scales({.k = 512, .b_recipe = by_row}), ScaleCopy::plain);
 }
 

@@ -31,8 +31,7 @@ constexpr Golden kGolden[] = {
 TEST(GemmPlan, GoldenTable) {
   const bool print = std::getenv("KILN_PRINT_PLANS") != nullptr;
   for (const Golden& row : kGolden) {
-    const GemmProblem problem{
-        .m = row.m, .n = row.n, .k = row.k, .scales = ScaleCopy::tma_mn};
+    const GemmProblem problem{.m = row.m, .n = row.n, .k = row.k, .scales = ScaleCopy::tma_mn};
     const std::string plan = text_of(plan_gemm(problem, h200()));
     if (print) fmt::print("    {{{}, {}, {}, \"{}\"}},\n", row.m, row.n, row.k, plan);
     EXPECT_EQ(plan, row.plan) << row.m << "x" << row.n << "x" << row.k;

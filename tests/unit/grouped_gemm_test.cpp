@@ -226,8 +226,7 @@ TEST(GroupedModel, FuzzedCasesHaveScalesOfEveryKind) {
   for (unsigned seed = 1; seed <= 60; ++seed) {
     GroupedCaseRun run(random_grouped_case(seed, 9, 50, 60, 700));
     const GroupedGemmArgs args = run.host_args();
-    ++count[static_cast<int>(
-        check_grouped_gemm(args, {.device = {Device::Kind::cpu}}).scales)];
+    ++count[static_cast<int>(check_grouped_gemm(args, {.device = {Device::Kind::cpu}}).scales)];
   }
   for (const int each : count) EXPECT_GE(each, 5);
 }
