@@ -5,5 +5,6 @@
 #include "kiln/gemm.hpp"
 #include "kiln/grouped_gemm.hpp"
 #include "kiln/options.hpp"
+#include "kiln/quantize.hpp"
 #include "kiln/tensor.hpp"
 #include "kiln/version.hpp"

@@ -86,6 +86,12 @@ enum class ScaleRecipe : std::uint8_t {
 /// "row_1x128", "block_128x128".
 KILN_API const char* to_string(ScaleRecipe recipe) noexcept;
 
+/// How scales are rounded when values are quantised.
+enum class ScaleRounding : std::uint8_t {
+  nearest,      // to FP32
+  power_of_two  // that, and then up to a power of two
+};
+
 /// A quantised operand: value(i, k) = values[i, k] * scale of its row or block. The scales may have
 /// any element strides (row-major, MN-major, padded, either major for blocks); none costs an extra
 /// kernel or a copy.
