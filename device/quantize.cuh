@@ -17,36 +17,56 @@ inline constexpr int kRunLanes = kScaleBlock / kRun;  // lanes that have a row's
 DEV float low_half(u32 word) { return ptx::float_of(word << 16); }
 DEV float high_half(u32 word) { return ptx::float_of(word & 0xFFFF0000); }
 
-/// Sixteen values that follow each other in memory. T is u16 (BF16) or float.
-template <class T>
-struct Run {
-  static constexpr int kChunks = kRun * static_cast<int>(sizeof(T)) / 16;
-  static constexpr int kPerChunk = kRun / kChunks;
+/// kCount values that follow each other in memory, in chunks. T is u16 (BF16) or float.
+template <class T, int kCount>
+struct Values {
+  static constexpr int kBytes = static_cast<int>(sizeof(T));
+  static constexpr int kChunks = kCount * kBytes / 16;
 
   Chunk chunk[kChunks];
 
   /// The first `valid` of them; the others are zero.
   DEV void load(const u8* source, int valid, int alignment) {
-    constexpr int kBytes = static_cast<int>(sizeof(T));
     KILN_UNROLL
     for (int i = 0; i < kChunks; ++i)
       chunk[i] = load_chunk(source + i * 16, valid * kBytes - i * 16, alignment);
   }
+  DEV void store(u8* destination, int valid, int alignment) const {
+    KILN_UNROLL
+    for (int i = 0; i < kChunks; ++i)
+      store_chunk(destination + i * 16, chunk[i], valid * kBytes - i * 16, alignment);
+  }
   DEV float value(int i) const {
-    if constexpr (sizeof(T) == 4) {
+    if constexpr (kBytes == 4) {
       return ptx::float_of(chunk[i / 4].word[i % 4]);
     } else {
       const u32 word = chunk[i / 8].word[i % 8 / 2];
       return i % 2 == 0 ? low_half(word) : high_half(word);
     }
   }
+  /// Of floats, rounded where T is BF16.
+  template <class Floats>
+  DEV static Values of(const Floats& floats) {
+    Values values;
+    KILN_UNROLL
+    for (int i = 0; i < kChunks * 4; ++i)
+      if constexpr (kBytes == 4)
+        values.chunk[i / 4].word[i % 4] = ptx::bits_of(floats(i));
+      else
+        values.chunk[i / 4].word[i % 4] = ptx::pack_bf16x2(floats(2 * i), floats(2 * i + 1));
+    return values;
+  }
 };
+
+/// What a thread has of a row.
+template <class T>
+using Run = Values<T, kRun>;
 
 DEV float magnitude(float value) { return ptx::float_of(ptx::bits_of(value) & 0x7FFFFFFF); }
 
 /// The largest magnitude of all; a NaN counts as nothing.
-template <class Values>
-DEV float largest_of(const Values& values) {
+template <class Floats>
+DEV float largest_of(const Floats& values) {
   float largest = 0;
   KILN_UNROLL
   for (int i = 0; i < kRun; ++i) largest = ptx::max_number(largest, magnitude(values(i)));
@@ -75,8 +95,8 @@ DEV Scale scale_of(float largest, bool power_of_two) {
 }
 
 /// Sixteen codes.
-template <class Values>
-DEV Chunk codes_of(const Values& values, float inverse) {
+template <class Floats>
+DEV Chunk codes_of(const Floats& values, float inverse) {
   Chunk codes;
   KILN_UNROLL
   for (int i = 0; i < 4; ++i) {

@@ -23,4 +23,10 @@ struct RowsParams {
   int alignment;  // bytes by which every row is aligned: 1, 2, 4, 8 or 16
 };
 
+/// A matrix of any strides, in elements, of which threads read or write single ones.
+struct ElementsParams {
+  u8* data;
+  i64 row_stride, column_stride;
+};
+
 }  // namespace kiln

@@ -21,6 +21,11 @@ inline ScaleOutput scale_output(const TensorView& t) {
           .batch_stride = t.batch > 1 ? t.batch_stride : 0};
 }
 
+inline ElementsParams elements_params(const TensorView& t) {
+  return {
+      .data = static_cast<u8*>(t.data), .row_stride = t.stride[0], .column_stride = t.stride[1]};
+}
+
 /// CTAs of a kernel whose CTAs take `tasks` in turn: one for each, so that the hardware deals them,
 /// or as many as there may be SMs.
 constexpr int ctas_for(i64 tasks, int sm_budget) {

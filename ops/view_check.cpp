@@ -105,6 +105,15 @@ void ViewCheck::memory(const char* name, const TensorView& t) const {
                        size_of(t.dtype), to_string(t.dtype)));
 }
 
+void ViewCheck::vector(const char* name, const TensorView& t, DType dtype, i64 wanted) const {
+  this->dtype(name, t, dtype);
+  if (t.shape[0] != wanted || t.shape[1] != 1 || t.batch != 1)
+    refuse(fmt::format("{} has shape {}, wanted [{}, 1]", name, shape_text(t), wanted));
+  if (wanted > 1 && t.stride[0] != 1)
+    refuse(fmt::format("{}.stride[0] is {}, wanted 1", name, t.stride[0]));
+  memory(name, t);
+}
+
 void ViewCheck::matrix(const char* name, const TensorView& t) const {
   if (t.shape[1] > 1 && t.stride[1] != 1)
     refuse(fmt::format("{}.stride[1] is {}, wanted 1 (rows contiguous)", name, t.stride[1]));
@@ -218,6 +227,8 @@ void ViewCheck::options(const Options& options) const {
   if (options.device.kind != Device::Kind::cuda && options.device.index != 0)
     refuse(fmt::format("options.device.index is {}, wanted 0: this machine has one CPU",
                        options.device.index));
+  if (reinterpret_cast<std::uintptr_t>(options.index_report) % 16 != 0)
+    refuse("options.index_report is not aligned to 16 bytes");
   const Emulation& emulation = options.emulation;
   if (emulation.policy > Emulation::Policy::mixed)
     refuse(fmt::format("options.emulation.policy is {}, wanted a Policy, 0 to {}",
@@ -229,6 +240,16 @@ void ViewCheck::options(const Options& options) const {
                        static_cast<int>(Emulation::Arithmetic::none)));
   if (emulation.threads < 0)
     refuse(fmt::format("options.emulation.threads is {}, wanted 0 or more", emulation.threads));
+}
+
+void ViewCheck::workspace(const Options& options, i64 bytes) const {
+  if (options.workspace_bytes < bytes)
+    refuse(fmt::format("options.workspace_bytes is {}, wanted at least {}", options.workspace_bytes,
+                       bytes));
+  if (bytes > 0 && options.workspace == nullptr)
+    refuse(fmt::format("options.workspace is null, wanted {} bytes", bytes));
+  if (reinterpret_cast<std::uintptr_t>(options.workspace) % 16 != 0)
+    refuse("options.workspace is not aligned to 16 bytes");
 }
 
 bool same_matrix(const TensorView& x, const TensorView& y) {

@@ -32,7 +32,9 @@ class ViewCheck {
   /// Strides positive, and the last byte within the address space, so that every address computed
   /// from here on is right; not null; aligned to its elements.
   void memory(const char* name, const TensorView& t) const;
-  /// The same, of rows that are contiguous and do not overlap each other.
+  /// One column of `wanted` elements that follow each other.
+  void vector(const char* name, const TensorView& t, DType dtype, i64 wanted) const;
+  /// memory(), of rows that are contiguous and do not overlap each other.
   void matrix(const char* name, const TensorView& t) const;
   /// Matrices of a batch that is written must not overlap.
   void separate(const char* name, const TensorView& t) const;
@@ -53,6 +55,8 @@ class ViewCheck {
   void product(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
                const std::optional<TensorView>& c, i64 planes, i64 groups) const;
   void options(const Options& options) const;
+  /// Scratch memory of so many bytes at least.
+  void workspace(const Options& options, i64 bytes) const;
 
  private:
   void product_shapes(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,

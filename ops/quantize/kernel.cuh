@@ -169,9 +169,9 @@ struct Quantize {
     }
   }
 
-  template <class Values>
+  template <class Floats>
   DEV static void store_column(const Params& p, const Tile& tile, int column, int part, Scale scale,
-                               const Values& values) {
+                               const Floats& values) {
     if constexpr (!kBlocks) {
       // Lanes of a column are 4 apart.
       scale = scale_of(largest_of_lanes<4, 32>(largest_of(values)), p.power_of_two);

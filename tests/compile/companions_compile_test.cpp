@@ -2,7 +2,9 @@
 // its CTAs leave each other.
 #include <gtest/gtest.h>
 
+#include "ops/permute/api.hpp"
 #include "ops/quantize/api.hpp"
+#include "ops/unpermute/api.hpp"
 #include "tests/compile/clean_kernels.hpp"
 
 namespace kiln {
@@ -24,6 +26,20 @@ TEST(CompanionsCompile, QuantizeIsClean) {
   for (const Element x : {Element::bf16, Element::fp32})
     for (const ScaleBlock scales : {ScaleBlock::row_1x128, ScaleBlock::block_128x128})
       for (const bool transposed : {false, true}) configs.push_back({x, scales, transposed});
+  expect_all_clean(configs);
+}
+
+TEST(CompanionsCompile, PermuteIsClean) {
+  KILN_NEED_COMPILER();
+  expect_all_clean<PermuteConfig>(
+      {{PermuteStep::count}, {PermuteStep::place}, {PermuteStep::move}});
+}
+
+TEST(CompanionsCompile, UnpermuteIsClean) {
+  KILN_NEED_COMPILER();
+  std::vector<UnpermuteConfig> configs;
+  for (const Element x : {Element::bf16, Element::fp32})
+    for (const Element out : {Element::bf16, Element::fp32}) configs.push_back({x, out});
   expect_all_clean(configs);
 }
 
