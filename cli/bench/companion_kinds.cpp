@@ -4,11 +4,15 @@
 #include <cstring>
 #include <random>
 #include <set>
+#include <tuple>
 
 #include "arith/host_matrix.hpp"
 #include "cli/bench/companion.hpp"
 #include "cli/device_copy.hpp"
+#include "ops/permute/api.hpp"
 #include "ops/quantize/api.hpp"
+#include "ops/swiglu/api.hpp"
+#include "ops/unpermute/api.hpp"
 
 namespace kiln::bench {
 namespace {
@@ -205,9 +209,277 @@ class QuantizeCompanion final : public Companion {
   QuantizeArgs args_;
 };
 
-template <DType kX, ScaleRecipe kRecipe, bool kBoth>
-std::unique_ptr<Companion> make_quantize(Backend& backend, const Options& options, i64 bytes) {
-  return std::make_unique<QuantizeCompanion>(backend, options, bytes, kX, kRecipe, kBoth);
+// ---- permute and unpermute ----------------------------------------------------------------------
+
+constexpr i64 kSlots = 8, kGroups = 256;  // of DeepSeek-V3
+
+/// A router's choices: different groups for the slots of a token.
+std::vector<std::int32_t> drawn_ids(i64 tokens) {
+  std::mt19937 random(2);
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens * kSlots));
+  for (i64 t = 0; t < tokens; ++t) {
+    const unsigned first = random(), step = 1 + 2 * (random() % (kGroups / 2));
+    for (i64 j = 0; j < kSlots; ++j)
+      ids[static_cast<std::size_t>(t * kSlots + j)] =
+          static_cast<std::int32_t>((first + static_cast<unsigned>(j) * step) % kGroups);
+  }
+  return ids;
+}
+
+/// FP8 rows and their scales, 8 permuted rows a token: `bytes` are those of the permuted ones.
+class PermuteCompanion final : public Companion {
+ public:
+  PermuteCompanion(Backend& backend, const Options& options, i64 bytes)
+      : backend_(backend),
+        options_(options),
+        tokens_(std::max<i64>(1, bytes / (kColumns * kSlots))),
+        ids_host_(drawn_ids(tokens_)),
+        ids_(backend, ids_host_.data(), bytes_of(rows(), DType::int32)),
+        from_(backend, nullptr, bytes_of(tokens_ * kColumns, DType::e4m3)),
+        from_scales_(backend, nullptr, bytes_of(tokens_ * kScales, DType::fp32)),
+        to_(backend, nullptr, bytes_of(rows() * kColumns, DType::e4m3)),
+        to_scales_(backend, nullptr, bytes_of(rows() * kScales, DType::fp32)),
+        ends_(backend, nullptr, bytes_of(kGroups, DType::int32)),
+        sources_(backend, nullptr, bytes_of(rows(), DType::int32)),
+        rows_(backend, nullptr, bytes_of(rows(), DType::int32)) {
+    fill_with_normals(backend, from_.data(), tokens_ * kColumns, DType::e4m3);
+    fill_with_normals(backend, from_scales_.data(), tokens_ * kScales, DType::fp32);
+    args_ = {
+        .ids = TensorView::row_major(ids_.data(), DType::int32, tokens_, kSlots),
+        .groups = kGroups,
+        .ends = TensorView::vector(ends_.data(), DType::int32, kGroups),
+        .sources = TensorView::vector(sources_.data(), DType::int32, rows()),
+        .rows = TensorView::row_major(rows_.data(), DType::int32, tokens_, kSlots),
+        .values = MovedRows{TensorView::row_major(from_.data(), DType::e4m3, tokens_, kColumns),
+                            TensorView::row_major(to_.data(), DType::e4m3, rows(), kColumns)},
+        .scales =
+            MovedRows{TensorView::row_major(from_scales_.data(), DType::fp32, tokens_, kScales),
+                      TensorView::row_major(to_scales_.data(), DType::fp32, rows(), kScales)},
+        .weights = {}};
+    workspace_bytes_ = permute_workspace_bytes(args_, options_);
+    workspace_ =
+        std::make_unique<DeviceCopy>(backend, nullptr, static_cast<std::size_t>(workspace_bytes_));
+    options_.workspace = workspace_->data();
+    options_.workspace_bytes = workspace_bytes_;
+  }
+
+  void prepare() override { permute_prepare(args_, options_); }
+  void start() override { permute(args_, options_); }
+  std::array<i64, 3> shape() const override { return {tokens_, kSlots, kColumns}; }
+  /// A token's row and its scales are read once and written 8 times; every index once.
+  double bytes() const override {
+    const double row = kColumns + 4.0 * kScales;
+    return row * static_cast<double>(tokens_ + rows()) + 4.0 * 3 * static_cast<double>(rows());
+  }
+  void poison() override {
+    backend_.fill(to_.data(), 0xFF, bytes_of(rows() * kColumns, DType::e4m3));
+    backend_.fill(to_scales_.data(), 0xFF, bytes_of(rows() * kScales, DType::fp32));
+    backend_.fill(ends_.data(), 0xFF, bytes_of(kGroups, DType::int32));
+    backend_.fill(sources_.data(), 0xFF, bytes_of(rows(), DType::int32));
+    backend_.fill(rows_.data(), 0xFF, bytes_of(rows(), DType::int32));
+  }
+
+  /// All of the map; and some of the rows.
+  std::string difference() override {
+    const Expected ends(args_.ends), sources(args_.sources), rows(args_.rows);
+    const PermuteArgs map{
+        .ids = TensorView::row_major(ids_host_.data(), DType::int32, tokens_, kSlots),
+        .groups = kGroups,
+        .ends = ends.view(),
+        .sources = sources.view(),
+        .rows = rows.view(),
+        .values = {},
+        .scales = {},
+        .weights = {}};
+    permute_model(map);
+    for (const auto& [expected, name, view] : {std::tuple{&ends, "ends", args_.ends},
+                                               {&sources, "sources", args_.sources},
+                                               {&rows, "rows", args_.rows}})
+      if (std::string wrong = expected->difference(backend_, name, view, 0, 0); !wrong.empty())
+        return wrong;
+    for (const i64 row : some_of(this->rows()))
+      for (const auto& [name, moved] :
+           {std::pair{"values.to", *args_.values}, std::pair{"scales.to", *args_.scales}}) {
+        std::int32_t slot;
+        std::memcpy(&slot, element_address(sources.view(), row, 0), sizeof slot);
+        const i64 columns = moved.from.shape[1];
+        const HostCopy from(backend_, part_of(moved.from, slot / kSlots, 1, 0, columns));
+        const HostCopy to(backend_, part_of(moved.to, row, 1, 0, columns));
+        if (std::memcmp(from.view().data, to.view().data, bytes_of(columns, moved.to.dtype)) != 0)
+          return fmt::format("row {} of {} is not that of token {}", row, name, slot / kSlots);
+      }
+    return {};
+  }
+
+ private:
+  static constexpr i64 kScales = kColumns / 128;
+  i64 rows() const { return tokens_ * kSlots; }
+
+  Backend& backend_;
+  Options options_;
+  const i64 tokens_;
+  std::vector<std::int32_t> ids_host_;
+  DeviceCopy ids_, from_, from_scales_, to_, to_scales_, ends_, sources_, rows_;
+  std::unique_ptr<DeviceCopy> workspace_;
+  i64 workspace_bytes_ = 0;
+  PermuteArgs args_;
+};
+
+/// BF16 rows, 8 a token, added up: `bytes` are those of the permuted ones.
+class UnpermuteCompanion final : public Companion {
+ public:
+  UnpermuteCompanion(Backend& backend, const Options& options, i64 bytes)
+      : backend_(backend),
+        options_(options),
+        tokens_(std::max<i64>(1, bytes / (kColumns * kSlots * 2))),
+        rows_host_(permuted(tokens_)),
+        rows_(backend, rows_host_.data(), bytes_of(rows(), DType::int32)),
+        x_(backend, nullptr, bytes_of(rows() * kColumns, DType::bf16)),
+        out_(backend, nullptr, bytes_of(tokens_ * kColumns, DType::bf16)) {
+    fill_with_normals(backend, x_.data(), rows() * kColumns, DType::bf16);
+    args_ = {.x = TensorView::row_major(x_.data(), DType::bf16, rows(), kColumns),
+             .rows = TensorView::row_major(rows_.data(), DType::int32, tokens_, kSlots),
+             .out = TensorView::row_major(out_.data(), DType::bf16, tokens_, kColumns),
+             .weights = {}};
+  }
+
+  void prepare() override { unpermute_prepare(args_, options_); }
+  void start() override { unpermute(args_, options_); }
+  std::array<i64, 3> shape() const override { return {tokens_, kSlots, kColumns}; }
+  double bytes() const override {
+    return 2.0 * kColumns * static_cast<double>(rows() + tokens_) +
+           4.0 * static_cast<double>(rows());
+  }
+  void poison() override {
+    backend_.fill(out_.data(), 0xFF, bytes_of(tokens_ * kColumns, DType::bf16));
+  }
+
+  std::string difference() override {
+    for (const i64 token : some_of(tokens_)) {
+      // The token's rows below each other.
+      std::vector<u8> x(bytes_of(kSlots * kColumns, DType::bf16));
+      std::int32_t slots[kSlots];
+      for (i64 j = 0; j < kSlots; ++j) {
+        const i64 row = rows_host_[static_cast<std::size_t>(token * kSlots + j)];
+        backend_.copy_out(x.data() + bytes_of(j * kColumns, DType::bf16),
+                          part_of(args_.x, row, 1, 0, kColumns).data,
+                          bytes_of(kColumns, DType::bf16));
+        slots[j] = static_cast<std::int32_t>(j);
+      }
+      const TensorView out = part_of(args_.out, token, 1, 0, kColumns);
+      const Expected expected(out);
+      unpermute_model({.x = TensorView::row_major(x.data(), DType::bf16, kSlots, kColumns),
+                       .rows = TensorView::row_major(slots, DType::int32, 1, kSlots),
+                       .out = expected.view(),
+                       .weights = {}});
+      if (std::string wrong = expected.difference(backend_, "out", out, token, 0); !wrong.empty())
+        return wrong;
+    }
+    return {};
+  }
+
+ private:
+  i64 rows() const { return tokens_ * kSlots; }
+
+  /// The rows that permuting drawn ids gives.
+  static std::vector<std::int32_t> permuted(i64 tokens) {
+    std::vector<std::int32_t> ids = drawn_ids(tokens), ends(kGroups), sources(ids.size()),
+                              rows(ids.size());
+    permute_model({.ids = TensorView::row_major(ids.data(), DType::int32, tokens, kSlots),
+                   .groups = kGroups,
+                   .ends = TensorView::vector(ends.data(), DType::int32, kGroups),
+                   .sources = TensorView::vector(sources.data(), DType::int32, tokens * kSlots),
+                   .rows = TensorView::row_major(rows.data(), DType::int32, tokens, kSlots),
+                   .values = {},
+                   .scales = {},
+                   .weights = {}});
+    return rows;
+  }
+
+  Backend& backend_;
+  const Options options_;
+  const i64 tokens_;
+  const std::vector<std::int32_t> rows_host_;
+  DeviceCopy rows_, x_, out_;
+  UnpermuteArgs args_;
+};
+
+// ---- swiglu -------------------------------------------------------------------------------------
+
+/// H = 2048 with weights, clamped: `bytes` are those of X.
+class SwigluCompanion final : public Companion {
+ public:
+  SwigluCompanion(Backend& backend, const Options& options, i64 bytes, DType out)
+      : backend_(backend),
+        options_(options),
+        m_(std::max<i64>(1, bytes / (4 * kH))),
+        out_(out),
+        x_(backend, nullptr, bytes_of(2 * m_ * kH, DType::bf16)),
+        values_(backend, nullptr, bytes_of(m_ * kH, out)),
+        scales_(backend, nullptr, bytes_of(m_ * kH / 128, DType::fp32)),
+        weights_(backend, nullptr, bytes_of(m_, DType::fp32)) {
+    fill_with_normals(backend, x_.data(), 2 * m_ * kH, DType::bf16);
+    fill_with_normals(backend, weights_.data(), m_, DType::fp32);
+    args_ = {.x = TensorView::row_major(x_.data(), DType::bf16, m_, 2 * kH),
+             .out = {TensorView::row_major(values_.data(), out, m_, kH), {}},
+             .clamp = 10.0F,
+             .weights = TensorView::vector(weights_.data(), DType::fp32, m_),
+             .rows = {}};
+    if (quantised())
+      args_.out.scales = TensorView::row_major(scales_.data(), DType::fp32, m_, kH / 128);
+  }
+
+  void prepare() override { swiglu_prepare(args_, options_); }
+  void start() override { swiglu(args_, options_); }
+  std::array<i64, 3> shape() const override { return {m_, 0, kH}; }
+  double bytes() const override {
+    const double row =
+        kH * (4.0 + static_cast<double>(size_of(out_))) + (quantised() ? 4.0 * kH / 128 : 0) + 4;
+    return row * static_cast<double>(m_);
+  }
+  void poison() override {
+    backend_.fill(values_.data(), 0xFF, bytes_of(m_ * kH, out_));
+    backend_.fill(scales_.data(), 0xFF, bytes_of(m_ * kH / 128, DType::fp32));
+  }
+
+  std::string difference() override {
+    constexpr i64 kRows = 16;
+    for (const i64 block : some_of((m_ + kRows - 1) / kRows)) {
+      const i64 first = block * kRows, rows = std::min(kRows, m_ - first);
+      const HostCopy x(backend_, part_of(args_.x, first, rows, 0, 2 * kH));
+      const HostCopy weights(backend_, part_of(*args_.weights, first, rows, 0, 1));
+      const TensorView values = part_of(args_.out.values, first, rows, 0, kH);
+      const TensorView scales =
+          quantised() ? part_of(args_.out.scales, first, rows, 0, kH / 128) : TensorView{};
+      const Expected want_values(values), want_scales(scales);
+      SwigluArgs model = args_;
+      model.x = x.view();
+      model.weights = weights.view();
+      model.out = {want_values.view(), want_scales.view()};
+      swiglu_model(model);
+      std::string wrong = want_values.difference(backend_, "out.values", values, first, 0);
+      if (wrong.empty() && quantised())
+        wrong = want_scales.difference(backend_, "out.scales", scales, first, 0);
+      if (!wrong.empty()) return wrong;
+    }
+    return {};
+  }
+
+ private:
+  static constexpr i64 kH = 2048;
+  bool quantised() const { return out_ == DType::e4m3; }
+
+  Backend& backend_;
+  const Options options_;
+  const i64 m_;
+  const DType out_;
+  DeviceCopy x_, values_, scales_, weights_;
+  SwigluArgs args_;
+};
+
+template <class Made, auto... kArguments>
+std::unique_ptr<Companion> make(Backend& backend, const Options& options, i64 bytes) {
+  return std::make_unique<Made>(backend, options, bytes, kArguments...);
 }
 
 }  // namespace
@@ -216,16 +488,24 @@ const std::vector<CompanionKind>& companion_kinds() {
   constexpr DType kBf16 = DType::bf16, kFp32 = DType::fp32;
   constexpr ScaleRecipe kRow = ScaleRecipe::row_1x128, kBlock = ScaleRecipe::block_128x128;
   static const std::vector<CompanionKind> kinds = {
-      {"quantize_1x128", "BF16 -> E4M3, a scale a row's block", make_quantize<kBf16, kRow, false>},
-      {"quantize_128x128", "BF16 -> E4M3, a scale a block", make_quantize<kBf16, kBlock, false>},
+      {"quantize_1x128", "BF16 -> E4M3, a scale a row's block",
+       make<QuantizeCompanion, kBf16, kRow, false>},
+      {"quantize_128x128", "BF16 -> E4M3, a scale a block",
+       make<QuantizeCompanion, kBf16, kBlock, false>},
       {"quantize_both", "BF16 -> E4M3, 1x128 along K and along M from one read",
-       make_quantize<kBf16, kRow, true>},
+       make<QuantizeCompanion, kBf16, kRow, true>},
       {"quantize_fp32_1x128", "FP32 -> E4M3, a scale a row's block",
-       make_quantize<kFp32, kRow, false>},
+       make<QuantizeCompanion, kFp32, kRow, false>},
       {"quantize_fp32_128x128", "FP32 -> E4M3, a scale a block",
-       make_quantize<kFp32, kBlock, false>},
+       make<QuantizeCompanion, kFp32, kBlock, false>},
       {"quantize_fp32_both", "FP32 -> E4M3, 1x128 along K and along M from one read",
-       make_quantize<kFp32, kRow, true>},
+       make<QuantizeCompanion, kFp32, kRow, true>},
+      {"permute", "tokens' FP8 rows and scales to 8 of 256 groups each, with the map",
+       make<PermuteCompanion>},
+      {"unpermute", "8 BF16 rows a token added up", make<UnpermuteCompanion>},
+      {"swiglu_1x128", "clamped, weighted SwiGLU -> E4M3, a scale a row's block",
+       make<SwigluCompanion, DType::e4m3>},
+      {"swiglu_bf16", "the same to BF16", make<SwigluCompanion, kBf16>},
   };
   return kinds;
 }

@@ -7,5 +7,6 @@
 #include "kiln/options.hpp"
 #include "kiln/permute.hpp"
 #include "kiln/quantize.hpp"
+#include "kiln/swiglu.hpp"
 #include "kiln/tensor.hpp"
 #include "kiln/version.hpp"

@@ -41,7 +41,7 @@ inline constexpr int kLeastShare = 2 * kShareStep;
 inline constexpr int kMovedPieces = 4 * kPermuteThreads;
 
 constexpr int threads(const PermuteConfig&) { return kPermuteThreads; }
-constexpr int ctas_per_sm(const PermuteConfig& c) { return c.step == PermuteStep::move ? 8 : 2; }
+constexpr int ctas_per_sm(const PermuteConfig& c) { return c.step == PermuteStep::move ? 5 : 2; }
 constexpr int smem_bytes(const PermuteConfig& c) {
   return c.step == PermuteStep::move
              ? 0

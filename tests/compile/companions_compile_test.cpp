@@ -4,6 +4,7 @@
 
 #include "ops/permute/api.hpp"
 #include "ops/quantize/api.hpp"
+#include "ops/swiglu/api.hpp"
 #include "ops/unpermute/api.hpp"
 #include "tests/compile/clean_kernels.hpp"
 
@@ -41,6 +42,11 @@ TEST(CompanionsCompile, UnpermuteIsClean) {
   for (const Element x : {Element::bf16, Element::fp32})
     for (const Element out : {Element::bf16, Element::fp32}) configs.push_back({x, out});
   expect_all_clean(configs);
+}
+
+TEST(CompanionsCompile, SwigluIsClean) {
+  KILN_NEED_COMPILER();
+  expect_all_clean<SwigluConfig>({{true}, {false}});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "ops/permute/case_run.hpp"
 #include "ops/quantize/case_run.hpp"
+#include "ops/swiglu/case_run.hpp"
 
 namespace kiln::test {
 namespace {
@@ -66,6 +67,18 @@ TEST(Unpermute, FuzzedCasesEqualTheModel) {
   for (unsigned seed = 1; seed <= 300; ++seed) {
     const UnpermuteCase test = random_unpermute_case(seed, 300, 1500);
     EXPECT_EQ(run_case(test, kCuda).value_or(""), "") << to_string(test);
+  }
+}
+
+TEST(Swiglu, CasesOfTheEmulatorEqualTheModel) {
+  for (const SwigluCase& test : swiglu_cases())
+    EXPECT_EQ(run_case(test, kCuda).value_or(""), "") << to_string(test);
+}
+
+TEST(Swiglu, FuzzedCasesEqualTheModel) {
+  for (unsigned seed = 1; seed <= 300; ++seed) {
+    const SwigluCase test = random_swiglu_case(seed, 500, 900);
+    EXPECT_EQ(run_case(test, kCuda, {.pdl = seed % 2 == 0}).value_or(""), "") << to_string(test);
   }
 }
 
