@@ -16,7 +16,6 @@ struct DeviceArithmetic {
   DEV static float add_rn(float a, float b) { return ptx::add_rn(a, b); }
   DEV static float div_rn(float a, float b) { return ptx::div_rn(a, b); }
   DEV static float max_number(float a, float b) { return ptx::max_number(a, b); }
-  DEV static float min_number(float a, float b) { return ptx::min_number(a, b); }
   DEV static u32 bits_of(float value) { return ptx::bits_of(value); }
   DEV static float float_of(u32 bits) { return ptx::float_of(bits); }
 };

@@ -21,7 +21,6 @@ struct HostArithmetic {
   static float add_rn(float a, float b) { return a + b; }
   static float div_rn(float a, float b) { return a / b; }
   static float max_number(float a, float b) { return std::fmax(a, b); }
-  static float min_number(float a, float b) { return std::fmin(a, b); }
   static u32 bits_of(float value) { return std::bit_cast<u32>(value); }
   static float float_of(u32 bits) { return std::bit_cast<float>(bits); }
 };

@@ -46,7 +46,8 @@ TEST(SwigluExp, StaysWhatItIsAtTheEnds) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(swiglu_exp(-kInfinity), swiglu_exp(-86));
   EXPECT_EQ(swiglu_exp(-1000), swiglu_exp(-86));
-  EXPECT_EQ(swiglu_exp(kInfinity), swiglu_exp(88));
+  EXPECT_EQ(swiglu_exp(kInfinity), kInfinity);
+  EXPECT_EQ(swiglu_exp(88.001F), kInfinity);
   EXPECT_EQ(swiglu_exp(0), 1.0F);
   EXPECT_TRUE(std::isnormal(swiglu_exp(-86)));
   EXPECT_TRUE(std::isnormal(swiglu_exp(88)));
@@ -74,7 +75,7 @@ TEST(Swiglu, EveryBf16GateIsCloseToTheTrueValue) {
       continue;
     }
     if (std::isinf(gate)) {
-      EXPECT_EQ(got, gate);
+      EXPECT_TRUE(gate > 0 ? got == gate : std::isnan(got)) << got;
       continue;
     }
     const double wanted = double{gate} / (1 + std::exp(-double{gate})) * 0.5;
