@@ -31,8 +31,8 @@ namespace kiln {
 /// Every bit, on every device: FP32 operations, rounded to nearest, subnormals kept; w = 1 where
 /// not given:
 ///   a = fl(fl(fl(G / fl(1 + e(-G))) * U) * w)
-///   e   the polynomial of device/swiglu.hpp, below 1.05 ulp from e^x between -86 and 88; below it
-///       stays what it is there, and above it is infinity, so a is off by at most 1e-36 * |U * w|
+///   e   the polynomial of device/swiglu.hpp, below 1.05 ulp from e^x between -86 and 88.7; below
+///       that it stays what it is there, which is nothing beside 1; above, infinity: a is -0 then
 /// and then as quantize does with an FP32 X of these, or rounded to nearest even BF16. A NaN in G,
 /// U or w is a NaN in a; an infinite G gives what the formula does: G = -infinity is -infinity.
 struct SwigluArgs {

@@ -2,6 +2,7 @@
 #include "ops/swiglu/api.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "ops/kernel_memo.hpp"
 #include "ops/rows_params.hpp"
@@ -35,8 +36,7 @@ SwigluParams params_of(const SwigluArgs& args, const Options& options) {
   p.tiles = p.batch * tiles_m * tiles_h;
   p.tiles_h = Divisor(tiles_h);
   p.tiles_m = Divisor(tiles_m);
-  p.clamps = args.clamp.has_value();
-  p.limit = args.clamp.value_or(0);
+  p.limit = args.clamp.value_or(std::numeric_limits<float>::infinity());
   p.power_of_two = args.rounding == ScaleRounding::power_of_two;
   return p;
 }

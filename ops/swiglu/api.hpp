@@ -19,7 +19,7 @@ std::string to_string(const SwigluConfig& config);
 /// What swiglu means, on host memory. The call has been checked.
 void swiglu_model(const SwigluArgs& args, std::int32_t* index_report = nullptr, int threads = 0);
 
-/// e^x as the formula has it, on the host.
+/// e^x as the formula has it, on the host; infinite where that overflows.
 float swiglu_exp(float x);
 
 }  // namespace kiln

@@ -37,8 +37,7 @@ struct SwigluParams {
   int batch, rows, columns;  // M and H
   int tiles;
   Divisor tiles_h, tiles_m;
-  int clamps;
-  float limit;
+  float limit;  // infinite: none
   int power_of_two;
 };
 

@@ -16,6 +16,9 @@ struct DeviceArithmetic {
   DEV static float add_rn(float a, float b) { return ptx::add_rn(a, b); }
   DEV static float div_rn(float a, float b) { return ptx::div_rn(a, b); }
   DEV static float max_number(float a, float b) { return ptx::max_number(a, b); }
+  DEV static float min_number(float a, float b) { return ptx::min_number(a, b); }
+  DEV static float max_or_nan(float a, float b) { return ptx::max_or_nan(a, b); }
+  DEV static float min_or_nan(float a, float b) { return ptx::min_or_nan(a, b); }
   DEV static u32 bits_of(float value) { return ptx::bits_of(value); }
   DEV static float float_of(u32 bits) { return ptx::float_of(bits); }
 };
@@ -84,21 +87,14 @@ struct Swiglu {
     for (int i = 0; i < kRuns; ++i) {
       float a[kRun];
       KILN_UNROLL
-      for (int j = 0; j < kRun; ++j) a[j] = element(p, gate[i].value(j), up[i].value(j));
+      for (int j = 0; j < kRun; ++j)
+        a[j] = swiglu_of<DeviceArithmetic>(gate[i].value(j), up[i].value(j), p.limit);
       if (p.weights != nullptr) {
         KILN_UNROLL
         for (int j = 0; j < kRun; ++j) a[j] = ptx::mul_rn(a[j], weight[i]);
       }
       store(p, tile, first_row + i * kRowsAtOnce, part, columns, a);
     }
-  }
-
-  DEV static float element(const Params& p, float gate, float up) {
-    if (p.clamps) {
-      gate = clamped_gate(gate, p.limit);
-      up = clamped_up(up, p.limit);
-    }
-    return swiglu_of<DeviceArithmetic>(gate, up);
   }
 
   /// `columns` of them exist; the others are 0, of a gate and an up half of 0.

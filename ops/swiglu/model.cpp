@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "arith/host_matrix.hpp"
@@ -21,6 +22,9 @@ struct HostArithmetic {
   static float add_rn(float a, float b) { return a + b; }
   static float div_rn(float a, float b) { return a / b; }
   static float max_number(float a, float b) { return std::fmax(a, b); }
+  static float min_number(float a, float b) { return std::fmin(a, b); }
+  static float max_or_nan(float a, float b) { return a != a || b != b ? a + b : std::fmax(a, b); }
+  static float min_or_nan(float a, float b) { return a != a || b != b ? a + b : std::fmin(a, b); }
   static u32 bits_of(float value) { return std::bit_cast<u32>(value); }
   static float float_of(u32 bits) { return std::bit_cast<float>(bits); }
 };
@@ -52,14 +56,11 @@ TensorView row_of(const TensorView& t, i64 row) {
 void compute_row(const SwigluArgs& args, const TensorView& x, const ScaledTensor& out,
                  const TensorView* weights, i64 row) {
   const i64 columns = x.shape[1] / 2;
+  const float limit = args.clamp.value_or(std::numeric_limits<float>::infinity());
   std::vector<float> a(static_cast<std::size_t>(columns));
   for (i64 j = 0; j < columns; ++j) {
-    float gate = read_element(x, row, j), up = read_element(x, row, columns + j);
-    if (args.clamp) {
-      gate = clamped_gate(gate, *args.clamp);
-      up = clamped_up(up, *args.clamp);
-    }
-    float value = swiglu_of<HostArithmetic>(gate, up);
+    float value = swiglu_of<HostArithmetic>(read_element(x, row, j),
+                                            read_element(x, row, columns + j), limit);
     if (weights) value *= read_element(*weights, row, 0);
     a[static_cast<std::size_t>(j)] = value;
   }
@@ -75,7 +76,7 @@ void compute_row(const SwigluArgs& args, const TensorView& x, const ScaledTensor
 
 }  // namespace
 
-float swiglu_exp(float x) { return exp_of<HostArithmetic>(x); }
+float swiglu_exp(float x) { return 2 * half_exp_of<HostArithmetic>(x); }
 
 void swiglu_model(const SwigluArgs& args, std::int32_t* index_report, int threads) {
   for (i64 i = 0; i < args.x.batch; ++i) {

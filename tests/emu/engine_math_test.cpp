@@ -113,6 +113,12 @@ TEST(EngineMath, TheLargerAndTheSmallerNumber) {
         EXPECT_EQ(smaller, a < b ? a : b);
       }
     }
+  for (const float a : interesting())
+    for (const float b : interesting()) {
+      const bool nan = std::isnan(a) || std::isnan(b);
+      EXPECT_EQ(bits(ptx::max_or_nan(a, b)), nan ? 0x7FFFFFFFu : bits(ptx::max_number(a, b)));
+      EXPECT_EQ(bits(ptx::min_or_nan(a, b)), nan ? 0x7FFFFFFFu : bits(ptx::min_number(a, b)));
+    }
   EXPECT_EQ(bits(ptx::max_number(-0.0f, 0.0f)), bits(0.0f));
   EXPECT_EQ(bits(ptx::min_number(0.0f, -0.0f)), bits(-0.0f));
 }

@@ -12,6 +12,7 @@
 namespace kiln {
 namespace {
 
+constexpr float kOverflow = 88.7F;
 constexpr double kMostUlp = 1.05;  // device/swiglu.hpp; 1.034 among those looked at
 
 /// In units of the last place of the true value.
@@ -26,7 +27,7 @@ TEST(SwigluExp, IsCloseForEveryBf16Number) {
   int numbers = 0;
   for (u32 bits = 0; bits < 65536; ++bits) {
     const float x = bf16_to_float(static_cast<u16>(bits));
-    if (!(x >= -86 && x <= 88)) continue;
+    if (!(x >= -86 && x <= kOverflow)) continue;
     ++numbers;
     most = std::max(most, error_of_exp(x));
   }
@@ -38,7 +39,8 @@ TEST(SwigluExp, IsCloseForEveryBf16Number) {
 TEST(SwigluExp, IsCloseForMillionsOfFloats) {
   double most = 0;
   for (int i = 0; i <= 3'000'000; ++i)
-    most = std::max(most, error_of_exp(-86.0F + 174.0F * static_cast<float>(i) / 3e6F));
+    most =
+        std::max(most, error_of_exp(-86.0F + (kOverflow + 86.0F) * (static_cast<float>(i) / 3e6F)));
   EXPECT_LT(most, kMostUlp);
 }
 
@@ -47,10 +49,10 @@ TEST(SwigluExp, StaysWhatItIsAtTheEnds) {
   EXPECT_EQ(swiglu_exp(-kInfinity), swiglu_exp(-86));
   EXPECT_EQ(swiglu_exp(-1000), swiglu_exp(-86));
   EXPECT_EQ(swiglu_exp(kInfinity), kInfinity);
-  EXPECT_EQ(swiglu_exp(88.001F), kInfinity);
+  EXPECT_EQ(swiglu_exp(88.73F), kInfinity);
   EXPECT_EQ(swiglu_exp(0), 1.0F);
   EXPECT_TRUE(std::isnormal(swiglu_exp(-86)));
-  EXPECT_TRUE(std::isnormal(swiglu_exp(88)));
+  EXPECT_TRUE(std::isnormal(swiglu_exp(kOverflow)));
   EXPECT_EQ(1.0F + swiglu_exp(-86), 1.0F);
 }
 

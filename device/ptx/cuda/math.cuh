@@ -33,6 +33,19 @@ DEV float min_number(float a, float b) {
   return result;
 }
 
+/// max.NaN.f32, min.NaN.f32: of a NaN and anything 0x7FFFFFFF.
+/// PTX #floating-point-instructions-max, #floating-point-instructions-min
+DEV float max_or_nan(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+DEV float min_or_nan(float a, float b) {
+  float result;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+
 /// The bits of a float, and the float of bits.
 DEV u32 bits_of(float value) { return __float_as_uint(value); }
 DEV float float_of(u32 bits) { return __uint_as_float(bits); }

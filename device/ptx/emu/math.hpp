@@ -57,6 +57,13 @@ DEV float min_number(float a, float b) {
   return a < b ? a : b;
 }
 
+DEV float max_or_nan(float a, float b) {
+  return a != a || b != b ? emu::canonical(a + b) : max_number(a, b);
+}
+DEV float min_or_nan(float a, float b) {
+  return a != a || b != b ? emu::canonical(a + b) : min_number(a, b);
+}
+
 DEV u32 bits_of(float value) { return __builtin_bit_cast(u32, value); }
 DEV float float_of(u32 bits) { return __builtin_bit_cast(float, bits); }
 
