@@ -16,17 +16,4 @@ struct ScaleOutput {
   i64 row_stride, block_stride, batch_stride;
 };
 
-/// A matrix of rows whose elements follow each other, in a batch; strides in bytes.
-struct RowsParams {
-  u8* data;
-  i64 row_stride, batch_stride;
-  int alignment;  // bytes by which every row is aligned: 1, 2, 4, 8 or 16
-};
-
-/// A matrix of any strides, in elements, of which threads read or write single ones.
-struct ElementsParams {
-  u8* data;
-  i64 row_stride, column_stride;
-};
-
 }  // namespace kiln

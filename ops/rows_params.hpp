@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/quantize.hpp"
+#include "device/rows.hpp"
 #include "ops/view_params.hpp"
 
 namespace kiln {

@@ -22,14 +22,9 @@ void check_shape(const ViewCheck& check, const char* name, const TensorView& t, 
                              rows, columns));
 }
 
-struct MovedNames {
-  const char *from, *to;
-};
-
-/// What the outputs must keep clear of; null where it is not given.
-struct Others {
+struct Named {
   const char* name;
-  const TensorView* view;
+  const TensorView* view;  // null where it is not given
 };
 
 void check_values(const ViewCheck& check, const MovedRows& values, i64 tokens, i64 rows) {
@@ -71,18 +66,18 @@ void check_apart(const ViewCheck& check, const PermuteArgs& args) {
   const auto to = [](const std::optional<MovedRows>& moved) {
     return moved ? &moved->to : nullptr;
   };
-  const Others inputs[] = {{"ids", &args.ids},
-                           {"values.from", from(args.values)},
-                           {"scales.from", from(args.scales)},
-                           {"weights.from", from(args.weights)}};
-  const Others outputs[] = {{"ends", &args.ends},           {"sources", &args.sources},
-                            {"rows", &args.rows},           {"values.to", to(args.values)},
-                            {"scales.to", to(args.scales)}, {"weights.to", to(args.weights)}};
-  for (const Others& output : outputs) {
+  const Named inputs[] = {{"ids", &args.ids},
+                          {"values.from", from(args.values)},
+                          {"scales.from", from(args.scales)},
+                          {"weights.from", from(args.weights)}};
+  const Named outputs[] = {{"ends", &args.ends},           {"sources", &args.sources},
+                           {"rows", &args.rows},           {"values.to", to(args.values)},
+                           {"scales.to", to(args.scales)}, {"weights.to", to(args.weights)}};
+  for (const Named& output : outputs) {
     if (!output.view) continue;
-    for (const Others& input : inputs)
+    for (const Named& input : inputs)
       if (input.view) check.disjoint(output.name, *output.view, input.name, *input.view);
-    for (const Others* other = outputs; other != &output; ++other)
+    for (const Named* other = outputs; other != &output; ++other)
       if (other->view) check.disjoint(output.name, *output.view, other->name, *other->view);
   }
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "device/quantize.hpp"
-#include "device/tile_grid.hpp"
+#include "device/rows.hpp"
 
 namespace kiln {
 

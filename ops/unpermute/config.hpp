@@ -2,8 +2,7 @@
 // (UnpermuteParams). CUDA-free: host, device, emulator and tests share it.
 #pragma once
 
-#include "device/flat_rows.hpp"
-#include "device/quantize.hpp"
+#include "device/rows.hpp"
 
 namespace kiln {
 

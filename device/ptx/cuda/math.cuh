@@ -60,8 +60,8 @@ DEV u32 pack_bf16x2(float low, float high) {
 }
 
 /// cvt.rn.satfinite.e4m3x2.f32: two FP32 values rounded to nearest even E4M3, `low` in bits 0-7,
-/// what is beyond +-448 saturated, infinities included; a NaN becomes 0x7F (measured:
-/// docs/MEASURED.md). PTX #data-movement-and-conversion-instructions-cvt
+/// what is beyond +-448 saturated, infinities included; a NaN becomes 0x7F (the manual
+/// says only: a NaN). PTX #data-movement-and-conversion-instructions-cvt
 DEV u32 pack_e4m3x2(float low, float high) {
   u16 packed;
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));

@@ -1,10 +1,24 @@
-// Work of one kind on every piece of every row, numbered row by row and dealt to CTAs in equal
-// shares, whatever a row's length: long rows are cut, short ones share a CTA.
+// Rows in memory as kernels that move them are told of them; and work of one kind on every piece of
+// every row, numbered row by row and dealt to CTAs in equal shares, whatever a row's length: long
+// rows are cut, short ones share a CTA.
 #pragma once
 
 #include "device/tile_grid.hpp"
 
 namespace kiln {
+
+/// A matrix of rows whose elements follow each other, in a batch; strides in bytes.
+struct RowsParams {
+  u8* data;
+  i64 row_stride, batch_stride;
+  int alignment;  // bytes by which every row is aligned: 1, 2, 4, 8 or 16
+};
+
+/// A matrix of any strides, in elements, of which threads read or write single ones.
+struct ElementsParams {
+  u8* data;
+  i64 row_stride, column_stride;
+};
 
 struct FlatRows {
   i64 pieces = 0;  // of all rows
