@@ -104,6 +104,7 @@ class DeviceVector {
   template <class T>
   void write(const std::vector<T>& from) {
     backend_.copy_in(data_, from.data(), bytes_);
+    backend_.synchronize();  // for streams that do not wait for the default one
   }
   template <class T>
   std::vector<T> read() const {
