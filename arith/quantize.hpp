@@ -2,7 +2,8 @@
 // below is one FP32 operation rounded to nearest, and nothing else happens:
 //
 //   amax  = max over the block of |x|, a NaN counting as nothing (the GPU's max does the same)
-//   s     = fl(max(amax, 1e-4) / 448)           stored as the block's scale
+//   s     = fl(max(amax, 1e-4) / 448)           stored as the block's scale; with
+//                                               ScaleRounding::power_of_two, rounded up to one
 //   r     = fl(1 / s)
 //   code  = e4m3(fl(x * r))                     nearest even, beyond +-448 saturated
 //
@@ -22,6 +23,10 @@ namespace kiln {
 /// Quantises x [rows, columns], FP32 or BF16, into out.values (E4M3, the same shape) and out.scales
 /// (FP32, the shape of out.recipe), all host memory with any positive strides, on `threads` threads
 /// (0: one a core). The caller has checked types and shapes.
-void quantize(const TensorView& x, const ScaledTensor& out, int threads = 0);
+void quantize(const TensorView& x, const ScaledTensor& out, int threads = 0,
+              ScaleRounding rounding = ScaleRounding::nearest);
+
+/// A block's scale from its largest magnitude.
+float scale_of(float amax, ScaleRounding rounding);
 
 }  // namespace kiln

@@ -11,6 +11,9 @@
 namespace kiln::cli {
 
 void add_gemm_command(CLI::App& program);
+void add_quantize_command(CLI::App& program);
+void add_swiglu_command(CLI::App& program);
+void add_permute_command(CLI::App& program);
 void add_emu_command(CLI::App& program);
 void add_env_command(CLI::App& program);
 void add_explain_command(CLI::App& program);

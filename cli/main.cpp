@@ -23,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
   kiln env                                        what this machine has, and what is missing
   kiln gemm a.npy b.npy -o d.npy                  A [M,K] times B [N,K] transposed, checked
   kiln gemm x.npy w.npy -o y.npy --b-kn           the same with W [K,N]
+  kiln quantize x.npy -o codes.npy --scales s.npy
   kiln explain gemm 4096 7168 2048                the kernel that a shape gets, and why
   kiln compile gemm --shape 4096x7168x2048 --check-spills
   kiln emu gemm --seeds 200                       the kernels under many schedules, without a GPU
@@ -87,6 +88,9 @@ int program(int argc, char** argv) {
   app.set_version_flag("--version", std::string("kiln ") + version());
   app.require_subcommand(1);
   cli::add_gemm_command(app);
+  cli::add_quantize_command(app);
+  cli::add_swiglu_command(app);
+  cli::add_permute_command(app);
   cli::add_explain_command(app);
   cli::add_compile_command(app);
   cli::add_emu_command(app);

@@ -73,7 +73,10 @@ void read_halves(const InputFile& file, std::uint64_t offset, std::span<float> v
 
 }  // namespace
 
-const char* to_string(NpyType type) { return type == NpyType::float16 ? "float16" : "float32"; }
+const char* to_string(NpyType type) {
+  constexpr const char* kWords[] = {"float16", "float32", "int32", "int64"};
+  return kWords[static_cast<int>(type)];
+}
 
 TensorView NpyMatrix::view() {
   return fortran_order ? TensorView::column_major(values.data(), DType::fp32, rows, columns)
@@ -85,15 +88,45 @@ TensorView NpyMatrix::transposed_view() {
   return {v.data, v.dtype, {v.shape[1], v.shape[0]}, {v.stride[1], v.stride[0]}};
 }
 
-NpyMatrix read_npy_matrix(const std::string& path) {
-  const InputFile file(path);
+namespace {
+
+/// The header of a matrix.
+NpyHeader matrix_header(const InputFile& file, const std::string& path, NpyContent content) {
   std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), kMostNpyHeader)),
                     '\0');
   file.read(0, start.data(), start.size());
-  const NpyHeader header = parse_npy_header(start, file.size(), path);
+  const NpyHeader header = parse_npy_header(start, file.size(), path, content);
   if (header.shape.size() != 2)
     cannot_read(path, fmt::format("it has {} dimension{}, wanted a matrix of 2",
                                   header.shape.size(), header.shape.size() == 1 ? "" : "s"));
+  return header;
+}
+
+}  // namespace
+
+TensorView NpyIndices::view() {
+  const DType dtype = type == NpyType::int32 ? DType::int32 : DType::int64;
+  return fortran_order ? TensorView::column_major(bytes.data(), dtype, rows, columns)
+                       : TensorView::row_major(bytes.data(), dtype, rows, columns);
+}
+
+NpyIndices read_npy_indices(const std::string& path) {
+  const InputFile file(path);
+  const NpyHeader header = matrix_header(file, path, NpyContent::indices);
+  const std::size_t size = header.type == NpyType::int32 ? 4 : 8;
+  NpyIndices indices{
+      .type = header.type,
+      .rows = header.shape[0],
+      .columns = header.shape[1],
+      .fortran_order = header.fortran_order,
+      .bytes = std::vector<std::byte>(static_cast<std::size_t>(header.elements) * size)};
+  file.read(header.data_offset, indices.bytes.data(), indices.bytes.size());
+  return indices;
+}
+
+NpyMatrix read_npy_matrix(const std::string& path) {
+  const InputFile file(path);
+  const NpyHeader header = matrix_header(file, path, NpyContent::numbers);
   NpyMatrix matrix{.type = header.type,
                    .rows = header.shape[0],
                    .columns = header.shape[1],
@@ -107,10 +140,10 @@ NpyMatrix read_npy_matrix(const std::string& path) {
   return matrix;
 }
 
-std::string npy_header_of(std::int64_t rows, std::int64_t columns) {
+std::string npy_header_of(std::int64_t rows, std::int64_t columns, const char* descr) {
   constexpr std::size_t kBefore = 10, kAlignment = 64;
-  std::string text =
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}, {}), }}",
+                                 descr, rows, columns);
   // Spaces and a newline, so that the values start at a multiple of 64.
   const std::size_t bytes = (kBefore + text.size() + 1 + kAlignment - 1) / kAlignment * kAlignment;
   text.resize(bytes - kBefore - 1, ' ');
@@ -143,6 +176,22 @@ void write_npy_matrix(OutputFile& file, const TensorView& matrix) {
       if (chunk.size() == chunk.capacity()) flush();
     }
   flush();
+}
+
+void write_npy_tensor(const std::string& path, const TensorView& matrix) {
+  OutputFile file(path);
+  if (matrix.dtype == DType::bf16) {
+    write_npy_matrix(file, matrix);
+  } else {
+    const char* descr = matrix.dtype == DType::e4m3   ? "|u1"
+                        : matrix.dtype == DType::fp32 ? "<f4"
+                                                      : "<i4";
+    const auto [rows, columns] = matrix.shape;
+    file.write(as_bytes(npy_header_of(rows, columns, descr)));
+    file.write({static_cast<const std::byte*>(matrix.data),
+                static_cast<std::size_t>(rows * columns * size_of(matrix.dtype))});
+  }
+  file.commit();
 }
 
 }  // namespace kiln::cli

@@ -22,10 +22,13 @@
 
 namespace kiln::cli {
 
-enum class NpyType { float16, float32 };
+enum class NpyType { float16, float32, int32, int64 };
 const char* to_string(NpyType type);
 
-/// What the header of a float16 or float32 array says.
+/// What a file is to hold: float16 or float32, or int32 or int64.
+enum class NpyContent { numbers, indices };
+
+/// What the header of an array says.
 struct NpyHeader {
   NpyType type = NpyType::float32;
   bool fortran_order = false;
@@ -40,7 +43,7 @@ inline constexpr std::size_t kMostNpyHeader = 65536;
 /// Reads the header from the first bytes of a file (kMostNpyHeader of them or all), which is
 /// `file_bytes` long. Throws Error{io} that says what is wrong with `name`.
 NpyHeader parse_npy_header(std::string_view start, std::uint64_t file_bytes,
-                           const std::string& name);
+                           const std::string& name, NpyContent content = NpyContent::numbers);
 
 /// A matrix of FP32 in the order of the file.
 struct NpyMatrix {
@@ -57,11 +60,28 @@ struct NpyMatrix {
 /// Throws Error{io}. Memory is taken only for values that the file really holds.
 NpyMatrix read_npy_matrix(const std::string& path);
 
-/// The bytes before the values of a float32 matrix in C order.
-std::string npy_header_of(std::int64_t rows, std::int64_t columns);
+/// A matrix of indices, int32 or int64, in the order of the file.
+struct NpyIndices {
+  NpyType type = NpyType::int64;
+  std::int64_t rows = 0, columns = 0;
+  bool fortran_order = false;
+  std::vector<std::byte> bytes;
+
+  TensorView view();
+};
+
+/// Throws as read_npy_matrix does.
+NpyIndices read_npy_indices(const std::string& path);
+
+/// The bytes before the values of a matrix in C order; "<f4" is float32.
+std::string npy_header_of(std::int64_t rows, std::int64_t columns, const char* descr = "<f4");
 
 class OutputFile;
 /// Writes a BF16 or FP32 matrix, of any strides, as float32.
 void write_npy_matrix(OutputFile& file, const TensorView& matrix);
+
+/// Writes a dense, row-major matrix as it is: E4M3 codes as uint8, FP32 and int32 as themselves,
+/// BF16 as float32.
+void write_npy_tensor(const std::string& path, const TensorView& matrix);
 
 }  // namespace kiln::cli

@@ -97,6 +97,13 @@ class LiteralReader {
 };
 
 /// '<f4' and '<f2', or why this array is none that gemm can take.
+NpyType index_type_of(const std::string& descr) {
+  if (descr == "<i4") return NpyType::int32;
+  if (descr == "<i8") return NpyType::int64;
+  throw Malformed{"its dtype is " + in_quotes(descr) +
+                  ", wanted int32 ('<i4') or int64 ('<i8'): convert it with x.astype('int64')"};
+}
+
 NpyType type_of(const std::string& descr) {
   constexpr const char* kWanted = "wanted float32 ('<f4') or float16 ('<f2')";
   if (descr == "<f4") return NpyType::float32;
@@ -116,7 +123,7 @@ NpyType type_of(const std::string& descr) {
   throw Malformed{got + ", " + kWanted};
 }
 
-NpyHeader parse_dictionary(std::string_view text) {
+NpyHeader parse_dictionary(std::string_view text, NpyContent content) {
   LiteralReader reader(text);
   std::optional<std::string> descr;
   std::optional<bool> fortran_order;
@@ -142,7 +149,9 @@ NpyHeader parse_dictionary(std::string_view text) {
   const std::string_view rest = reader.rest();
   if (rest.empty() || rest.back() != '\n' || rest.find_first_not_of(' ') != rest.size() - 1)
     reader.fail("wanted spaces and a newline up to the end");
-  return {.type = type_of(*descr), .fortran_order = *fortran_order, .shape = std::move(*shape)};
+  return {.type = content == NpyContent::numbers ? type_of(*descr) : index_type_of(*descr),
+          .fortran_order = *fortran_order,
+          .shape = std::move(*shape)};
 }
 
 std::uint32_t little_endian(std::string_view bytes) {
@@ -184,11 +193,24 @@ std::string shape_words(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-NpyHeader checked_header(std::string_view start, std::uint64_t file_bytes) {
+std::int64_t size_of(NpyType type) {
+  switch (type) {
+    case NpyType::float16:
+      return 2;
+    case NpyType::float32:
+    case NpyType::int32:
+      return 4;
+    case NpyType::int64:
+      return 8;
+  }
+  return 0;
+}
+
+NpyHeader checked_header(std::string_view start, std::uint64_t file_bytes, NpyContent content) {
   const std::string_view text = header_text(start, file_bytes);
-  NpyHeader header = parse_dictionary(text);
+  NpyHeader header = parse_dictionary(text, content);
   header.data_offset = static_cast<std::size_t>(text.data() + text.size() - start.data());
-  const std::int64_t size = header.type == NpyType::float16 ? 2 : 4;
+  const std::int64_t size = size_of(header.type);
   std::int64_t bytes = size;
   bool too_many = false, none = false;
   for (const std::int64_t dimension : header.shape) {
@@ -214,9 +236,9 @@ NpyHeader checked_header(std::string_view start, std::uint64_t file_bytes) {
 }  // namespace
 
 NpyHeader parse_npy_header(std::string_view start, std::uint64_t file_bytes,
-                           const std::string& name) {
+                           const std::string& name, NpyContent content) {
   try {
-    return checked_header(start, file_bytes);
+    return checked_header(start, file_bytes, content);
   } catch (const Malformed& malformed) {
     throw Error(ErrorCode::io, "cannot read " + name + ": " + malformed.what);
   }

@@ -3,7 +3,7 @@
 // zero.
 #pragma once
 
-#include "device/ptx.hpp"
+#include "device/chunk.cuh"
 #include "device/scales.hpp"
 
 namespace kiln {
@@ -42,27 +42,6 @@ DEV void copy_scale_box(const TensorMap* map, ptx::Barrier* full, float* run, in
                         int matrix) {
   ptx::tma_load_3d(map, full, run, kBox.k_major ? k_block : row, kBox.k_major ? row : k_block,
                    matrix);
-}
-
-struct alignas(16) Chunk {
-  u32 word[4];
-};
-
-/// Sixteen bytes of which the first `valid` exist, the others being zero, from an address of the
-/// given alignment.
-DEV Chunk load_chunk(const u8* source, int valid, int alignment) {
-  Chunk chunk = {};
-  if (valid >= 16 && alignment >= 16) {
-    chunk = *reinterpret_cast<const Chunk*>(source);
-  } else if (valid >= 16 && alignment >= 4) {
-    KILN_UNROLL
-    for (int i = 0; i < 4; ++i) chunk.word[i] = reinterpret_cast<const u32*>(source)[i];
-  } else {
-    KILN_UNROLL
-    for (int i = 0; i < 16; ++i)
-      if (i < valid) chunk.word[i / 4] |= u32{source[i]} << i % 4 * 8;
-  }
-  return chunk;
 }
 
 /// The same tile by ordinary loads and stores, for strides and addresses that the copy engine

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "device/quantize.hpp"
 #include "kiln/error.hpp"
 #include "ops/gemm/config.hpp"
 
@@ -37,6 +38,17 @@ template <>
 struct Words<OutType> {
   static constexpr const char* kType = "OutType";
   static constexpr const char* kWords[] = {"bf16", "fp32"};
+};
+template <>
+struct Words<ScaleBlock> {
+  static constexpr const char* kType = "ScaleBlock";
+  static constexpr const char* kWords[] = {"row_1x128", "block_128x128"};
+};
+template <>
+struct Words<Element> {
+  static constexpr const char* kType = "Element";
+  static constexpr const char* kWords[] = {"u8",  "bf16", "fp32", "u16",  "u32",
+                                           "s32", "u64",  "s64",  "fp16", "fp64"};
 };
 template <>
 struct Words<CopyPath> {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "kiln/error.hpp"
@@ -103,6 +105,15 @@ void ViewCheck::memory(const char* name, const TensorView& t) const {
                        size_of(t.dtype), to_string(t.dtype)));
 }
 
+void ViewCheck::vector(const char* name, const TensorView& t, DType dtype, i64 wanted) const {
+  this->dtype(name, t, dtype);
+  if (t.shape[0] != wanted || t.shape[1] != 1 || t.batch != 1)
+    refuse(fmt::format("{} has shape {}, wanted [{}, 1]", name, shape_text(t), wanted));
+  if (wanted > 1 && t.stride[0] != 1)
+    refuse(fmt::format("{}.stride[0] is {}, wanted 1", name, t.stride[0]));
+  memory(name, t);
+}
+
 void ViewCheck::matrix(const char* name, const TensorView& t) const {
   if (t.shape[1] > 1 && t.stride[1] != 1)
     refuse(fmt::format("{}.stride[1] is {}, wanted 1 (rows contiguous)", name, t.stride[1]));
@@ -118,27 +129,46 @@ void ViewCheck::separate(const char* name, const TensorView& t) const {
                        t.batch_stride, span_of(t) + 1));
 }
 
+void ViewCheck::distinct(const char* name, const TensorView& t) const {
+  if (empty(t)) return;
+  struct Dimension {
+    i64 stride, size;
+  };
+  std::array<Dimension, 3> dimensions = {
+      {{t.stride[0], t.shape[0]}, {t.stride[1], t.shape[1]}, {t.batch_stride, t.batch}}};
+  std::sort(dimensions.begin(), dimensions.end(),
+            [](const Dimension& x, const Dimension& y) { return x.stride < y.stride; });
+  i64 span = 0;  // from the first element to the last one of the dimensions so far
+  for (const auto& [stride, size] : dimensions) {
+    if (size <= 1) continue;
+    if (stride <= span)
+      refuse(fmt::format("{} has strides [{}, {}] (batch {}) for shape {}: elements overlap", name,
+                         t.stride[0], t.stride[1], t.batch_stride, shape_text(t)));
+    span += (size - 1) * stride;
+  }
+}
+
 void ViewCheck::scales(const char* name, const ScaledTensor& operand, const char* rows_name,
-                       i64 rows, i64 k, i64 batch) const {
-  const std::string scales = std::string(name) + ".scales";
+                       i64 rows, i64 k, i64 batch, const char* k_name) const {
   const TensorView& t = operand.scales;
-  dtype(scales.c_str(), t, DType::fp32);
+  dtype(name, t, DType::fp32);
   const bool block = operand.recipe == ScaleRecipe::block_128x128;
   const i64 wanted_rows = block ? (rows + 127) / 128 : rows, wanted_k = (k + 127) / 128;
   if (t.shape[0] != wanted_rows || t.shape[1] != wanted_k)
-    refuse(fmt::format("{} has shape [{}, {}], wanted [{}, cdiv(K,128)] = [{}, {}] for recipe {}",
-                       scales, t.shape[0], t.shape[1],
-                       block ? fmt::format("cdiv({},128)", rows_name) : rows_name, wanted_rows,
-                       wanted_k, to_string(operand.recipe)));
-  this->batch(scales.c_str(), t, batch);
-  memory(scales.c_str(), t);
+    refuse(fmt::format("{} has shape [{}, {}], wanted [{}, cdiv({},128)] = [{}, {}] for recipe {}",
+                       name, t.shape[0], t.shape[1],
+                       block ? fmt::format("cdiv({},128)", rows_name) : rows_name, k_name,
+                       wanted_rows, wanted_k, to_string(operand.recipe)));
+  this->batch(name, t, batch);
+  memory(name, t);
 }
 
-void ViewCheck::disjoint(const TensorView& d, const char* name, const TensorView& input) const {
-  const Bytes x = bytes_of(d), y = bytes_of(input);
-  if (x.begin < y.end && y.begin < x.end && !interleave(d, input, x, y))
-    refuse(fmt::format("d [{:#x}, {:#x}) overlaps {} [{:#x}, {:#x})", x.begin, x.end, name, y.begin,
-                       y.end));
+void ViewCheck::disjoint(const char* output_name, const TensorView& output, const char* name,
+                         const TensorView& other) const {
+  const Bytes x = bytes_of(output), y = bytes_of(other);
+  if (x.begin < y.end && y.begin < x.end && !interleave(output, other, x, y))
+    refuse(fmt::format("{} [{:#x}, {:#x}) overlaps {} [{:#x}, {:#x})", output_name, x.begin, x.end,
+                       name, y.begin, y.end));
 }
 
 void ViewCheck::product_shapes(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
@@ -178,8 +208,8 @@ void ViewCheck::product(const ScaledTensor& a, const ScaledTensor& b, const Tens
   separate("d", d);
   if (c) matrix("c", *c);
   const i64 k = a.values.shape[1];
-  scales("a", a, "M", a.values.shape[0], k, planes);
-  scales("b", b, "N", b.values.shape[0], k, groups);
+  scales("a.scales", a, "M", a.values.shape[0], k, planes);
+  scales("b.scales", b, "N", b.values.shape[0], k, groups);
   disjoint(d, "a", a.values);
   disjoint(d, "a.scales", a.scales);
   disjoint(d, "b", b.values);
@@ -197,6 +227,8 @@ void ViewCheck::options(const Options& options) const {
   if (options.device.kind != Device::Kind::cuda && options.device.index != 0)
     refuse(fmt::format("options.device.index is {}, wanted 0: this machine has one CPU",
                        options.device.index));
+  if (reinterpret_cast<std::uintptr_t>(options.index_report) % 16 != 0)
+    refuse("options.index_report is not aligned to 16 bytes");
   const Emulation& emulation = options.emulation;
   if (emulation.policy > Emulation::Policy::mixed)
     refuse(fmt::format("options.emulation.policy is {}, wanted a Policy, 0 to {}",
@@ -208,6 +240,16 @@ void ViewCheck::options(const Options& options) const {
                        static_cast<int>(Emulation::Arithmetic::none)));
   if (emulation.threads < 0)
     refuse(fmt::format("options.emulation.threads is {}, wanted 0 or more", emulation.threads));
+}
+
+void ViewCheck::workspace(const Options& options, i64 bytes) const {
+  if (options.workspace_bytes < bytes)
+    refuse(fmt::format("options.workspace_bytes is {}, wanted at least {}", options.workspace_bytes,
+                       bytes));
+  if (bytes > 0 && options.workspace == nullptr)
+    refuse(fmt::format("options.workspace is null, wanted {} bytes", bytes));
+  if (reinterpret_cast<std::uintptr_t>(options.workspace) % 16 != 0)
+    refuse("options.workspace is not aligned to 16 bytes");
 }
 
 bool same_matrix(const TensorView& x, const TensorView& y) {

@@ -33,19 +33,31 @@ class ViewCheck {
   /// Strides positive, and the last byte within the address space, so that every address computed
   /// from here on is right; not null; aligned to its elements.
   void memory(const char* name, const TensorView& t) const;
-  /// The same, of rows that are contiguous and do not overlap each other.
+  /// One column of `wanted` elements that follow each other.
+  void vector(const char* name, const TensorView& t, DType dtype, i64 wanted) const;
+  /// memory(), of rows that are contiguous and do not overlap each other.
   void matrix(const char* name, const TensorView& t) const;
   /// Matrices of a batch that is written must not overlap.
   void separate(const char* name, const TensorView& t) const;
+  /// Of written memory with any strides: no two elements in one place.
+  void distinct(const char* name, const TensorView& t) const;
+  /// `name` is that of the scales.
   void scales(const char* name, const ScaledTensor& operand, const char* rows_name, i64 rows, i64 k,
-              i64 batch) const;
+              i64 batch, const char* k_name = "K") const;
   /// `d` is written and `input` read.
-  void disjoint(const TensorView& d, const char* name, const TensorView& input) const;
+  void disjoint(const TensorView& d, const char* name, const TensorView& input) const {
+    disjoint("d", d, name, input);
+  }
+  /// `output` is written, `other` read or written.
+  void disjoint(const char* output_name, const TensorView& output, const char* name,
+                const TensorView& other) const;
   /// All of D = A * B^T (+ C) by matrices: types, recipes, shapes, memory. A, D and C are batches
   /// of `planes` matrices, B of `groups`.
   void product(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
                const std::optional<TensorView>& c, i64 planes, i64 groups) const;
   void options(const Options& options) const;
+  /// Scratch memory of so many bytes at least.
+  void workspace(const Options& options, i64 bytes) const;
 
  private:
   void product_shapes(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,

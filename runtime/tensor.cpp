@@ -12,6 +12,8 @@ const char* to_string(DType type) noexcept {
       return "e4m3";
     case DType::int32:
       return "int32";
+    case DType::int64:
+      return "int64";
   }
   return "an unknown dtype";
 }

@@ -1,10 +1,11 @@
-// `kiln bench gemm`, `kiln bench grouped`, `kiln bench host`, `kiln bench compare`.
+// `kiln bench gemm`, `grouped`, `companions`, `host` and `compare`.
 #include <fmt/format.h>
 
 #include <charconv>
 #include <cstdio>
 #include <memory>
 
+#include "cli/bench/companions_flow.hpp"
 #include "cli/bench/gemm_command.hpp"
 #include "cli/bench/grouped_command.hpp"
 #include "cli/bench/host_bench.hpp"
@@ -95,6 +96,13 @@ void add_bench_command(CLI::App& program) {
   const auto grouped_request = std::make_shared<bench::GroupedRequest>();
   bench::add_grouped_options(*grouped, *grouped_request);
   grouped->callback([grouped_request] { bench::run_grouped_command(*grouped_request); });
+
+  CLI::App* companions = bench->add_subcommand(
+      "companions", "the operations beside the GEMMs, as a share of a copy's bandwidth");
+  const auto companions_request = std::make_shared<bench::CompanionsRequest>();
+  bench::add_companions_options(*companions, *companions_request);
+  companions->callback(
+      [companions_request] { bench::run_companions_command(*companions_request); });
 
   CLI::App* host =
       bench->add_subcommand("host", "host time of a call, and of the first one in a process");

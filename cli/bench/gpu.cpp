@@ -65,6 +65,11 @@ void Gpu::fill(void* data, unsigned int value, std::size_t words) const {
   check(functions_.cuMemsetD32Async(address(data), value, words, nullptr), "cuMemsetD32Async");
 }
 
+void Gpu::copy(void* to, const void* from, std::size_t bytes) const {
+  check(functions_.cuMemcpyDtoDAsync(address(to), address(from), bytes, nullptr),
+        "cuMemcpyDtoDAsync");
+}
+
 EventPair::EventPair(const Gpu& gpu) : gpu_(gpu) {
   gpu.check(gpu.functions().cuEventCreate(&start_, 0), "cuEventCreate");
   gpu.check(gpu.functions().cuEventCreate(&end_, 0), "cuEventCreate");

@@ -15,6 +15,8 @@ using CUevent = CUevent_st*;
 #define KILN_BENCH_DRIVER_FUNCTIONS(F)                                                           \
   F(cuMemsetD32Async, "cuMemsetD32Async",                                                        \
     (cu::CUdeviceptr data, unsigned int value, std::size_t count, cu::CUstream stream))          \
+  F(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2",                                                   \
+    (cu::CUdeviceptr to, cu::CUdeviceptr from, std::size_t bytes, cu::CUstream stream))          \
   F(cuMemGetInfo, "cuMemGetInfo_v2", (std::size_t * free, std::size_t * total))                  \
   F(cuEventCreate, "cuEventCreate", (CUevent * event, unsigned int flags))                       \
   F(cuEventDestroy, "cuEventDestroy_v2", (CUevent event))                                        \
@@ -47,6 +49,9 @@ class Gpu {
 
   /// Fills `words` 32-bit words with a value, in order with the legacy default stream.
   void fill(void* data, unsigned int value, std::size_t words) const;
+
+  /// Copies `bytes` bytes of device memory, in order with the legacy default stream.
+  void copy(void* to, const void* from, std::size_t bytes) const;
 
  private:
   Driver& driver_;

@@ -82,16 +82,16 @@ double emulator_seconds(double multiply_adds) {
 
 double model_seconds(double multiply_adds) { return multiply_adds / (model_rate() * cores()); }
 
-ChosenDevice choose_device(const GemmRequest& request, double multiply_adds) {
-  if (!request.auto_device) return {request.device, "as asked", ""};
+ChosenDevice choose_device(const std::optional<Device>& asked, double seconds, const char* what,
+                           bool needs_kernel) {
+  if (asked) return {*asked, "as asked", ""};
   const std::string no_gpu = why_not([]() -> Backend& { return cuda_backend(0); });
   if (no_gpu.empty()) return {{Device::Kind::cuda, 0}, "auto: there is a GPU for it", ""};
   const auto with = [&](Device::Kind kind, const std::string& reason) {
     return ChosenDevice{{kind, 0}, "auto: no usable GPU, and " + reason, no_gpu};
   };
-  if (!request.config.empty())
+  if (needs_kernel)
     return with(Device::Kind::emu, "--config names a kernel for the emulator to run");
-  const double seconds = emulator_seconds(multiply_adds);
   if (seconds > kLongestEmulation)
     return with(Device::Kind::cpu, fmt::format("the emulator would take about {}, so the CPU model "
                                                "computes it",
@@ -102,7 +102,12 @@ ChosenDevice choose_device(const GemmRequest& request, double multiply_adds) {
                 "no kernel for the emulator either, so the CPU model computes "
                 "it: " +
                     no_emulator);
-  return with(Device::Kind::emu, "the product is small, so the emulator runs its kernel");
+  return with(Device::Kind::emu, fmt::format("{} is small, so the emulator runs its kernel", what));
+}
+
+ChosenDevice choose_device(const GemmRequest& request, double multiply_adds) {
+  return choose_device(request.auto_device ? std::nullopt : std::optional(request.device),
+                       emulator_seconds(multiply_adds), "the product", !request.config.empty());
 }
 
 }  // namespace kiln::cli

@@ -1,4 +1,4 @@
-// Which device `kiln gemm` runs on, and why.
+// Which device a command runs on, and why.
 #pragma once
 
 #include <optional>
@@ -28,5 +28,9 @@ double model_seconds(double multiply_adds);
 /// For auto: a GPU where one can be used; else the emulator, which runs the same kernel, where that
 /// takes seconds; else the CPU model. A device that was named is taken without a look.
 ChosenDevice choose_device(const GemmRequest& request, double multiply_adds);
+
+/// The same for any call: `seconds` is what the emulator takes for `what`, about.
+ChosenDevice choose_device(const std::optional<Device>& asked, double seconds, const char* what,
+                           bool needs_kernel = false);
 
 }  // namespace kiln::cli

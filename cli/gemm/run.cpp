@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "cli/device_copy.hpp"
 #include "cli/gemm/device.hpp"
 #include "cli/progress.hpp"
 #include "cli/words.hpp"
@@ -23,28 +24,6 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-/// A copy of host memory on a device.
-class DeviceCopy {
- public:
-  DeviceCopy(Backend& backend, const void* data, std::size_t bytes)
-      : backend_(backend), data_(backend.allocate(std::max<std::size_t>(bytes, 1))) {
-    if (data && bytes) backend.copy_in(data_, data, bytes);
-  }
-  ~DeviceCopy() { backend_.free(data_); }
-  DeviceCopy(const DeviceCopy&) = delete;
-  DeviceCopy& operator=(const DeviceCopy&) = delete;
-
-  void* data() const { return data_; }
-  TensorView view(TensorView host) const {
-    host.data = data_;
-    return host;
-  }
-
- private:
-  Backend& backend_;
-  void* data_;
-};
 
 std::size_t bytes_of(const TensorView& t) {
   return static_cast<std::size_t>(t.shape[0] * t.stride[0] * size_of(t.dtype));

@@ -5,5 +5,8 @@
 #include "kiln/gemm.hpp"
 #include "kiln/grouped_gemm.hpp"
 #include "kiln/options.hpp"
+#include "kiln/permute.hpp"
+#include "kiln/quantize.hpp"
+#include "kiln/swiglu.hpp"
 #include "kiln/tensor.hpp"
 #include "kiln/version.hpp"

@@ -11,8 +11,9 @@ namespace kiln {
 enum class DType : std::uint8_t {
   fp32,
   bf16,
-  e4m3,  // OCP FP8 E4M3 ("e4m3fn"): largest value 448, no infinity, 0x7F and 0xFF are NaN
-  int32  // of indices
+  e4m3,   // OCP FP8 E4M3 ("e4m3fn"): largest value 448, no infinity, 0x7F and 0xFF are NaN
+  int32,  // of indices
+  int64   // of indices that come from elsewhere; no result of Kiln's has it
 };
 
 /// Bytes of one element.
@@ -25,11 +26,13 @@ constexpr std::int64_t size_of(DType type) noexcept {
       return 2;
     case DType::e4m3:
       return 1;
+    case DType::int64:
+      return 8;
   }
   return 0;
 }
 
-/// "fp32", "bf16", "e4m3", "int32".
+/// "fp32", "bf16", "e4m3", "int32", "int64".
 KILN_API const char* to_string(DType type) noexcept;
 
 /// A matrix in the caller's memory: a pointer, a shape and strides. Strides count elements and may
@@ -85,6 +88,12 @@ enum class ScaleRecipe : std::uint8_t {
 
 /// "row_1x128", "block_128x128".
 KILN_API const char* to_string(ScaleRecipe recipe) noexcept;
+
+/// How scales are rounded when values are quantised.
+enum class ScaleRounding : std::uint8_t {
+  nearest,      // to FP32
+  power_of_two  // that, and then up to a power of two
+};
 
 /// A quantised operand: value(i, k) = values[i, k] * scale of its row or block. The scales may have
 /// any element strides (row-major, MN-major, padded, either major for blocks); none costs an extra

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdint>
-
 #include "ops/view_check.hpp"
 
 namespace kiln {
@@ -51,8 +49,6 @@ GroupedProblem check_grouped_gemm(const GroupedGemmArgs& args, const Options& op
   const TensorView &a = args.a.values, &b = args.b.values, &d = args.d;
   const ViewCheck check("grouped_gemm");
   check.options(options);
-  if (reinterpret_cast<std::uintptr_t>(options.index_report) % 16 != 0)
-    check.refuse("options.index_report is not aligned to 16 bytes");
   check_groups(check, args);
   check.product(args.a, args.b, d, args.c, args.groups.kind == Grouping::Kind::masked ? b.batch : 1,
                 b.batch);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "arith/codecs.hpp"
 #include "device/ptx/emu/math.hpp"
 
 namespace kiln {
@@ -85,6 +86,57 @@ TEST(EngineMath, Bf16RoundsToNearestEven) {
 TEST(EngineMath, Bf16WidensExactly) {
   for (std::uint32_t high = 0; high < 0x10000; ++high)
     ASSERT_EQ(bits(ptx::bf16_to_float(static_cast<u16>(high))), high << 16);
+}
+
+TEST(EngineMath, QuotientsAreRoundedOnce) {
+  for (const float a : interesting())
+    for (const float b : interesting()) {
+      // 53 bits are enough that rounding twice is rounding once (2*24+2).
+      const float quotient = static_cast<float>(double{a} / double{b});
+      EXPECT_EQ(bits(ptx::div_rn(a, b)), std::isnan(quotient) ? 0x7FFFFFFFu : bits(quotient))
+          << a << " " << b;
+    }
+}
+
+TEST(EngineMath, TheLargerAndTheSmallerNumber) {
+  for (const float a : interesting())
+    for (const float b : interesting()) {
+      const float larger = ptx::max_number(a, b), smaller = ptx::min_number(a, b);
+      if (std::isnan(a) && std::isnan(b)) {
+        EXPECT_EQ(bits(larger), 0x7FFFFFFFu);
+        EXPECT_EQ(bits(smaller), 0x7FFFFFFFu);
+      } else if (std::isnan(a) || std::isnan(b)) {
+        EXPECT_EQ(bits(larger), bits(std::isnan(a) ? b : a));
+        EXPECT_EQ(bits(smaller), bits(std::isnan(a) ? b : a));
+      } else {
+        EXPECT_EQ(larger, a > b ? a : b);
+        EXPECT_EQ(smaller, a < b ? a : b);
+      }
+    }
+  for (const float a : interesting())
+    for (const float b : interesting()) {
+      const bool nan = std::isnan(a) || std::isnan(b);
+      EXPECT_EQ(bits(ptx::max_or_nan(a, b)), nan ? 0x7FFFFFFFu : bits(ptx::max_number(a, b)));
+      EXPECT_EQ(bits(ptx::min_or_nan(a, b)), nan ? 0x7FFFFFFFu : bits(ptx::min_number(a, b)));
+    }
+  EXPECT_EQ(bits(ptx::max_number(-0.0f, 0.0f)), bits(0.0f));
+  EXPECT_EQ(bits(ptx::min_number(0.0f, -0.0f)), bits(-0.0f));
+}
+
+/// Every BF16 number, and each E4M3 number with its neighbours and the middle to the next one.
+TEST(EngineMath, E4m3IsTheCodecs) {
+  const auto expect_code = [](float x) {
+    EXPECT_EQ(ptx::pack_e4m3x2(x, 1), float_to_e4m3(x) | 0x3800u) << bits(x);
+    EXPECT_EQ(ptx::pack_e4m3x2(2, x), 0x40u | float_to_e4m3(x) << 8) << bits(x);
+  };
+  for (std::uint32_t high = 0; high < 65536; ++high) expect_code(value(high << 16));
+  for (int code = 0; code < 255; ++code) {
+    const float x = e4m3_to_float(static_cast<u8>(code)),
+                next = e4m3_to_float(static_cast<u8>(code + 1));
+    for (const float y : {x, (x + next) / 2})
+      for (const int step : {-1, 0, 1})
+        expect_code(value(bits(y) + static_cast<std::uint32_t>(step)));
+  }
 }
 
 }  // namespace

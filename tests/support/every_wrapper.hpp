@@ -70,6 +70,7 @@ DEV u32 lanes(u32 u, int i, float f) {
   sum += vote_ballot(f > 1) + vote_any(f > 2) + vote_all(f > 3) + match_any(u);
   sum += redux_add(u) + redux_min(u) + redux_max(u) + redux_and(u) + redux_or(u) + redux_xor(u);
   i += redux_add(i) + redux_min(i) + redux_max(i);
+  i += popcount(sum);
   return byte_permute(sum, static_cast<u32>(i), u) + elect_one();
 }
 

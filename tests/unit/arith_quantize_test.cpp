@@ -157,5 +157,21 @@ TEST(Quantize, TakesBf16AndAnyStrides) {
   EXPECT_EQ(scales[1], -1.0F);
 }
 
+TEST(Quantize, ScalesUpToPowersOfTwo) {
+  constexpr auto kUp = ScaleRounding::power_of_two;
+  EXPECT_EQ(scale_of(448, kUp), 1.0F);  // one already
+  EXPECT_EQ(scale_of(std::nextafter(448.0F, 1000.0F), kUp), 2.0F);
+  EXPECT_EQ(scale_of(447, kUp), 1.0F);
+  EXPECT_EQ(scale_of(3, kUp), 0x1p-7F);
+  EXPECT_EQ(scale_of(0, kUp), 0x1p-22F);  // 1e-4 / 448 is 0.94 times that
+  EXPECT_EQ(scale_of(kInfinity, kUp), kInfinity);
+  for (float amax = 1e-3F; amax < 1e30F; amax *= 1.37F) {
+    const float scale = scale_of(amax, ScaleRounding::nearest), up = scale_of(amax, kUp);
+    int exponent;
+    EXPECT_EQ(std::frexp(up, &exponent), 0.5F) << amax;
+    EXPECT_TRUE(up >= scale && up < 2 * scale) << amax;
+  }
+}
+
 }  // namespace
 }  // namespace kiln

@@ -15,12 +15,56 @@ DEV float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEV float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 DEV float add_rn(float a, float b) { return __fadd_rn(a, b); }
 
+/// div.rn.f32: the quotient, rounded once.
+/// PTX #floating-point-instructions-div
+DEV float div_rn(float a, float b) { return __fdiv_rn(a, b); }
+
+/// max.f32, min.f32: a NaN is no number, and the other operand is the result; of two it is
+/// 0x7FFFFFFF.
+/// PTX #floating-point-instructions-max, #floating-point-instructions-min
+DEV float max_number(float a, float b) {
+  float result;
+  asm("max.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+DEV float min_number(float a, float b) {
+  float result;
+  asm("min.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+
+/// max.NaN.f32, min.NaN.f32: of a NaN and anything 0x7FFFFFFF.
+/// PTX #floating-point-instructions-max, #floating-point-instructions-min
+DEV float max_or_nan(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+DEV float min_or_nan(float a, float b) {
+  float result;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+
+/// The bits of a float, and the float of bits.
+DEV u32 bits_of(float value) { return __float_as_uint(value); }
+DEV float float_of(u32 bits) { return __uint_as_float(bits); }
+
 /// cvt.rn.bf16x2.f32: two FP32 values rounded to nearest even BF16, `low` in bits 0-15; a NaN
 /// becomes 0x7FFF (measured: docs/MEASURED.md; the manual names no code).
 /// PTX #data-movement-and-conversion-instructions-cvt
 DEV u32 pack_bf16x2(float low, float high) {
   u32 packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+/// cvt.rn.satfinite.e4m3x2.f32: two FP32 values rounded to nearest even E4M3, `low` in bits 0-7,
+/// what is beyond +-448 saturated, infinities included; a NaN becomes 0x7F (the manual
+/// says only: a NaN). PTX #data-movement-and-conversion-instructions-cvt
+DEV u32 pack_e4m3x2(float low, float high) {
+  u16 packed;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
   return packed;
 }
 

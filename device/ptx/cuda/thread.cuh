@@ -4,14 +4,23 @@
 
 #include "device/ptx/order.hpp"
 
-/// Defines the entry point of a generated kernel: K provides Params, kThreads and run().
-#define KILN_KERNEL(K)                                         \
-  extern "C" __global__ void __launch_bounds__(K::kThreads, 1) \
-      kernel(const __grid_constant__ K::Params params) {       \
-    K::run(params);                                            \
+/// Defines the entry point of a generated kernel: K provides Params, kThreads and run(); and
+/// kCtasPerSm, where more than one CTA is to have room on an SM: registers are shared out so.
+#define KILN_KERNEL(K)                                                                   \
+  extern "C" __global__ void __launch_bounds__(K::kThreads, kiln::ptx::ctas_per_sm<K>()) \
+      kernel(const __grid_constant__ K::Params params) {                                 \
+    K::run(params);                                                                      \
   }
 
 namespace kiln::ptx {
+
+template <class K>
+constexpr int ctas_per_sm() {
+  if constexpr (requires { K::kCtasPerSm; })
+    return K::kCtasPerSm;
+  else
+    return 1;
+}
 
 /// The CTA's dynamic shared memory, as one struct: .shared.
 /// PTX #shared-state-space

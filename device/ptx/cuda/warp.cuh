@@ -52,6 +52,10 @@ DEV u32 redux_and(u32 value) { return __reduce_and_sync(~0u, value); }
 DEV u32 redux_or(u32 value) { return __reduce_or_sync(~0u, value); }
 DEV u32 redux_xor(u32 value) { return __reduce_xor_sync(~0u, value); }
 
+/// popc.b32: how many bits are set.
+/// PTX #integer-arithmetic-instructions-popc
+DEV int popcount(u32 bits) { return __popc(bits); }
+
 /// prmt.b32: byte i of the result is the byte of {high, low} that the low three bits of nibble i of
 /// `selector` number; with the nibble's fourth bit set, eight copies of that byte's sign.
 /// PTX #data-movement-and-conversion-instructions-prmt

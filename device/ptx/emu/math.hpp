@@ -19,6 +19,21 @@ inline u32 bf16_rn(float value) {
   return value != value ? 0x7FFFu : (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
 }
 
+/// To nearest even, beyond +-448 saturated. Below 2^-6 a code counts multiples of 2^-9, which
+/// adding 2^14 (whose last place that is) rounds to; above, 3 of 23 fraction bits stay.
+inline u32 e4m3_rn(float value) {
+  const u32 bits = __builtin_bit_cast(u32, value);
+  const u32 sign = bits >> 24 & 0x80, magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude > 0x7F800000u) return 0x7F;
+  if (magnitude >= 0x43E00000u) return sign | 0x7E;
+  if (magnitude >= 0x3C800000u) {
+    const u32 rounded = (magnitude + 0x7FFFFu + (magnitude >> 20 & 1)) >> 20;
+    return sign | (rounded - (120u << 3));
+  }
+  const float moved = __builtin_bit_cast(float, magnitude) + 0x1p14f;
+  return sign | (__builtin_bit_cast(u32, moved) & 0xFu);
+}
+
 }  // namespace kiln::emu
 
 namespace kiln::ptx {
@@ -26,8 +41,35 @@ namespace kiln::ptx {
 DEV float fma_rn(float a, float b, float c) { return emu::canonical(__builtin_fmaf(a, b, c)); }
 DEV float mul_rn(float a, float b) { return emu::canonical(a * b); }
 DEV float add_rn(float a, float b) { return emu::canonical(a + b); }
+DEV float div_rn(float a, float b) { return emu::canonical(a / b); }
+
+/// A zero of either sign is as good as the other to C++, and -0 below +0 to PTX.
+DEV float max_number(float a, float b) {
+  if (a != a) return emu::canonical(b);
+  if (b != b) return a;
+  if (a == b) return __builtin_bit_cast(u32, a) >> 31 ? b : a;
+  return a > b ? a : b;
+}
+DEV float min_number(float a, float b) {
+  if (a != a) return emu::canonical(b);
+  if (b != b) return a;
+  if (a == b) return __builtin_bit_cast(u32, a) >> 31 ? a : b;
+  return a < b ? a : b;
+}
+
+DEV float max_or_nan(float a, float b) {
+  return a != a || b != b ? emu::canonical(a + b) : max_number(a, b);
+}
+DEV float min_or_nan(float a, float b) {
+  return a != a || b != b ? emu::canonical(a + b) : min_number(a, b);
+}
+
+DEV u32 bits_of(float value) { return __builtin_bit_cast(u32, value); }
+DEV float float_of(u32 bits) { return __builtin_bit_cast(float, bits); }
 
 DEV u32 pack_bf16x2(float low, float high) { return emu::bf16_rn(low) | emu::bf16_rn(high) << 16; }
+
+DEV u32 pack_e4m3x2(float low, float high) { return emu::e4m3_rn(low) | emu::e4m3_rn(high) << 8; }
 
 DEV float bf16_to_float(u16 bits) {
   return __builtin_bit_cast(float, static_cast<u32>(bits) << 16);

@@ -54,6 +54,8 @@ DEV u32 redux_and(u32 value) { return emu::machine->redux(emu::Redux::and_b32, v
 DEV u32 redux_or(u32 value) { return emu::machine->redux(emu::Redux::or_b32, value); }
 DEV u32 redux_xor(u32 value) { return emu::machine->redux(emu::Redux::xor_b32, value); }
 
+DEV int popcount(u32 bits) { return __builtin_popcount(bits); }
+
 DEV u32 byte_permute(u32 low, u32 high, u32 selector) {
   const u64 bytes = static_cast<u64>(high) << 32 | low;
   u32 result = 0;

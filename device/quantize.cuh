@@ -1,0 +1,113 @@
+// Quantisation to E4M3 by threads, the definition of arith/quantize.hpp bit for bit: runs of values
+// in registers, their scale, their codes.
+//
+//   lane        0      1      2   ..   7       8 lanes have the 128 values of one row that share a
+//   columns   0..15  16..31  32..47  112..127  scale, 16 each: 16 bytes of codes a store
+#pragma once
+
+#include "device/chunk.cuh"
+#include "device/quantize.hpp"
+
+namespace kiln {
+
+inline constexpr int kRun = 16;                       // values that a thread has of a row
+inline constexpr int kRunLanes = kScaleBlock / kRun;  // lanes that have a row's block together
+
+/// Two values of a chunk of BF16; one of FP32.
+DEV float low_half(u32 word) { return ptx::float_of(word << 16); }
+DEV float high_half(u32 word) { return ptx::float_of(word & 0xFFFF0000); }
+
+/// kCount values that follow each other in memory, in chunks. T is u16 (BF16) or float.
+template <class T, int kCount>
+struct Values {
+  static constexpr int kBytes = static_cast<int>(sizeof(T));
+  static constexpr int kChunks = kCount * kBytes / 16;
+
+  Chunk chunk[kChunks];
+
+  /// The first `valid` of them; the others are zero.
+  DEV void load(const u8* source, int valid, int alignment) {
+    KILN_UNROLL
+    for (int i = 0; i < kChunks; ++i)
+      chunk[i] = load_chunk(source + i * 16, valid * kBytes - i * 16, alignment);
+  }
+  DEV void store(u8* destination, int valid, int alignment) const {
+    KILN_UNROLL
+    for (int i = 0; i < kChunks; ++i)
+      store_chunk(destination + i * 16, chunk[i], valid * kBytes - i * 16, alignment);
+  }
+  DEV float value(int i) const {
+    if constexpr (kBytes == 4) {
+      return ptx::float_of(chunk[i / 4].word[i % 4]);
+    } else {
+      const u32 word = chunk[i / 8].word[i % 8 / 2];
+      return i % 2 == 0 ? low_half(word) : high_half(word);
+    }
+  }
+  /// Of floats, rounded where T is BF16.
+  template <class Floats>
+  DEV static Values of(const Floats& floats) {
+    Values values;
+    KILN_UNROLL
+    for (int i = 0; i < kChunks * 4; ++i)
+      if constexpr (kBytes == 4)
+        values.chunk[i / 4].word[i % 4] = ptx::bits_of(floats(i));
+      else
+        values.chunk[i / 4].word[i % 4] = ptx::pack_bf16x2(floats(2 * i), floats(2 * i + 1));
+    return values;
+  }
+};
+
+/// What a thread has of a row.
+template <class T>
+using Run = Values<T, kRun>;
+
+DEV float magnitude(float value) { return ptx::float_of(ptx::bits_of(value) & 0x7FFFFFFF); }
+
+/// The largest magnitude of all; a NaN counts as nothing.
+template <class Floats>
+DEV float largest_of(const Floats& values) {
+  float largest = 0;
+  KILN_UNROLL
+  for (int i = 0; i < kRun; ++i) largest = ptx::max_number(largest, magnitude(values(i)));
+  return largest;
+}
+
+/// The largest of the lanes whose numbers differ in the bits from `first` up to `end` alone.
+template <int kFirst, int kEnd>
+DEV float largest_of_lanes(float value) {
+  KILN_UNROLL
+  for (int bit = kFirst; bit < kEnd; bit *= 2)
+    value = ptx::max_number(value, ptx::shuffle_xor(value, bit));
+  return value;
+}
+
+/// A block's scale, which is stored, and its inverse, by which values are multiplied.
+struct Scale {
+  float value, inverse;
+};
+
+/// Rounded up to a power of two, where that is asked for: a fraction carries into the exponent.
+DEV Scale scale_of(float largest, bool power_of_two) {
+  float scale = ptx::div_rn(ptx::max_number(largest, 1e-4F), 448.0F);
+  if (power_of_two) scale = ptx::float_of((ptx::bits_of(scale) + 0x7FFFFF) & 0xFF800000);
+  return {scale, ptx::div_rn(1.0F, scale)};
+}
+
+/// Sixteen codes.
+template <class Floats>
+DEV Chunk codes_of(const Floats& values, float inverse) {
+  Chunk codes;
+  KILN_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    u32 pair[2];
+    KILN_UNROLL
+    for (int j = 0; j < 2; ++j)
+      pair[j] = ptx::pack_e4m3x2(ptx::mul_rn(values(4 * i + 2 * j), inverse),
+                                 ptx::mul_rn(values(4 * i + 2 * j + 1), inverse));
+    codes.word[i] = pair[0] | pair[1] << 16;
+  }
+  return codes;
+}
+
+}  // namespace kiln

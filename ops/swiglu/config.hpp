@@ -1,0 +1,44 @@
+// SwiGLU: what is compiled (SwigluConfig) and what is passed (SwigluParams). CUDA-free: host,
+// device, emulator and tests share it.
+#pragma once
+
+#include "device/quantize.hpp"
+#include "device/rows.hpp"
+
+namespace kiln {
+
+struct SwigluConfig {
+  bool quantised = true;  // to E4M3 with scales; else BF16
+
+  bool operator==(const SwigluConfig&) const = default;
+
+  template <class Config, class F>
+  static constexpr void fields(Config& c, F&& f) {
+    f("quantised", c.quantised);
+  }
+};
+
+// A CTA has 64 rows of 128 columns of the output at a time.
+inline constexpr int kSwigluThreads = 256;
+inline constexpr int kSwigluRows = 64;
+
+constexpr int threads(const SwigluConfig&) { return kSwigluThreads; }
+constexpr int ctas_per_sm(const SwigluConfig&) { return 3; }
+constexpr int smem_bytes(const SwigluConfig&) { return 0; }
+
+struct SwigluParams {
+  RowsParams x, out;
+  i64 up;  // bytes from a row's gate to its up half
+  ScaleOutput scales;
+  const float* weights;  // or null
+  i64 weights_stride, weights_batch_stride;
+  const int* valid_rows;  // or null
+  int* report;
+  int batch, rows, columns;  // M and H
+  int tiles;
+  Divisor tiles_h, tiles_m;
+  float limit;  // infinite: none
+  int power_of_two;
+};
+
+}  // namespace kiln
