@@ -1,0 +1,415 @@
+"""The operations.
+
+A call is thin on purpose: with Torch tensors, an ``out`` and no options it is one tuple check and
+one call of the library, which reads shapes, strides, dtypes and Torch's current stream itself.
+Everything else goes the longer way below it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from ._errors import InvalidArgumentError, WrongTypeError
+from ._frameworks import empty, result, tensor_argument
+from ._library import function
+from ._options import Emulation, Invariance, Recipe, choice, option_values
+
+# A tensor of any framework, and a quantised operand: its values and their scales.
+Tensor = Any
+Scaled = tuple[Tensor, Tensor]
+
+_gemm = function("gemm")
+_gemm_prepare = function("gemm_prepare")
+_gemm_workspace_bytes = function("gemm_workspace_bytes")
+_grouped_gemm = function("grouped_gemm")
+_grouped_gemm_prepare = function("grouped_gemm_prepare")
+_grouped_gemm_workspace_bytes = function("grouped_gemm_workspace_bytes")
+
+# Torch's tensor if Torch is loaded (tvm-ffi loads it where it is installed); else of no array.
+_TorchTensor: type | None = None
+
+
+def _no_compiler() -> bool:
+    return False
+
+
+# Under torch.compile's tracing Dynamo takes this for True; eagerly it costs 30 ns.
+_is_traced: Callable[[], bool] = _no_compiler
+
+
+def _look_for_torch() -> None:
+    global _TorchTensor, _is_traced
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "compiler"):
+        _TorchTensor, _is_traced = torch.Tensor, torch.compiler.is_dynamo_compiling
+
+
+_look_for_torch()
+
+
+class GroupIssue(IntEnum):
+    """What `index_report[0]` says of an entry of a grouping's index; what the entry counts as."""
+
+    NONE = 0
+    NEGATIVE = 1  # below 0 (a row id: below -1); counts as 0 (as -1)
+    PAST_THE_END = 2  # too large an offset or number of rows; counts as the largest
+    DESCENDING = 3  # an offset below an earlier one; the group is empty
+    IN_THE_PADDING = 4  # an aligned group's end before its start; the group is empty
+    NO_SUCH_GROUP = 5  # a row id of G or more; counts as -1
+    MIXED_SEGMENT = 6  # a row id of another group than its segment's first; counts as -1
+
+
+class Grouping(NamedTuple):
+    """Which rows of A belong to which group (an expert's rows). Made by the four functions below.
+
+    The index is an int32 vector in the memory of the call's device; nobody reads it on the host,
+    and it may change between replays of a CUDA graph. No content of it can make a call touch
+    memory that it should not: `index_report` tells of entries that are out of range.
+
+    `expected_rows` is a hint, how many rows a group has, more or less (0: M / G). It may steer the
+    choice of a kernel, never the result.
+    """
+
+    kind: str
+    index: Tensor
+    alignment: int = 128
+    expected_rows: int = 0
+
+    @classmethod
+    def offsets(cls, end: Tensor, expected_rows: int = 0) -> Grouping:
+        """int32 [G]: group g has the rows [end[g-1], end[g]), where end[-1] is 0."""
+        return cls("offsets", end, 128, expected_rows)
+
+    @classmethod
+    def aligned_offsets(cls, end: Tensor, alignment: int = 128, expected_rows: int = 0) -> Grouping:
+        """int32 [G]: group g has the rows [align(end[g-1], alignment), end[g])."""
+        return cls("aligned_offsets", end, alignment, expected_rows)
+
+    @classmethod
+    def row_ids(cls, ids: Tensor, alignment: int = 128, expected_rows: int = 0) -> Grouping:
+        """int32 [M]: the group of each row, or -1 for a row that is nobody's. The rows
+        [i * alignment, (i + 1) * alignment) for any i hold one group's rows and -1 in any order."""
+        return cls("row_ids", ids, alignment, expected_rows)
+
+    @classmethod
+    def masked(cls, rows: Tensor, expected_rows: int = 0) -> Grouping:
+        """int32 [G]: group g has the first rows[g] rows of matrix g of A [G,Mmax,K]."""
+        return cls("masked", rows, 128, expected_rows)
+
+
+_KINDS = {"offsets": 0, "aligned_offsets": 1, "row_ids": 2, "masked": 3}
+
+
+def gemm(
+    a: Scaled,
+    b: Scaled,
+    out: Tensor | None = None,
+    c: Tensor | None = None,
+    *,
+    out_dtype: Any = None,
+    a_recipe: Recipe | None = None,
+    b_recipe: Recipe | None = None,
+    device: Any = None,
+    stream: Any = None,
+    sm_budget: int = 0,
+    pdl: bool = False,
+    invariance: Invariance = "full",
+    workspace: Tensor | None = None,
+    emulation: Emulation | None = None,
+) -> Tensor:
+    """D = A * B^T (+ C) of E4M3 matrices with FP32 scales, exact to the bit. Returns D.
+
+    a, b        pairs (values, scales). Values: E4M3 [M,K] and [N,K], K contiguous (in NumPy
+                ml_dtypes.float8_e4m3fn, or uint8 for the bytes). Scales: FP32, of any positive
+                strides, of A [M, cdiv(K,128)] (recipe row_1x128), of B [cdiv(N,128), cdiv(K,128)]
+                (block_128x128) or [N, cdiv(K,128)] (row_1x128).
+    out         D, BF16 or FP32 [M,N], N contiguous (in NumPy ml_dtypes.bfloat16, or uint16 for
+                BF16's bits); None: allocated by the framework of A's values.
+    c           BF16 or FP32 [M,N], N contiguous, added in FP32 before the rounding to D. It may be
+                `out` itself.
+    out_dtype   of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype.
+    a_recipe, b_recipe  what the scales mean; None: by their shape.
+    device      where it runs: None (the GPU in whose memory the tensors are, or for host memory
+                "cpu"), "cuda", "cuda:1", "emu" (the kernels, run by the emulator; host memory) or
+                "cpu" (the model of their bits; host memory).
+    stream      a CUDA stream: None (Torch's or CuPy's current one), a number, or a stream object.
+    sm_budget   at most so many SMs are used; 0 is all. Changes no bit.
+    pdl         programmatic dependent launch: may start while the kernel before it drains.
+    invariance  "full": the bits follow from the operands of that row and column alone.
+    workspace   contiguous bytes on the device; gemm needs none (gemm_workspace_bytes).
+    emulation   how device="emu" runs it.
+
+    On a GPU the call is asynchronous and can be captured in a CUDA graph; the first call of a kind
+    of kernel compiles it (gemm_prepare does so ahead of time).
+
+    Raises, before anything is launched or written: InvalidArgumentError (a ValueError) naming the
+    argument, WrongTypeError (a TypeError) for a type or dtype, UnsupportedError, NoDeviceError,
+    NoCompilerError, CompileError, DriverError. All of them are kiln.Error.
+    """
+    if (
+        type(out) is _TorchTensor
+        and type(a) is tuple
+        and type(b) is tuple
+        and len(a) == 2
+        and len(b) == 2
+        and device is None
+        and stream is None
+        and sm_budget == 0
+        and pdl is False
+        and a_recipe is None
+        and b_recipe is None
+        and workspace is None
+        and emulation is None
+        and invariance == "full"
+        and not _is_traced()
+    ):
+        _gemm(*a, *b, out, c)
+        return out
+    return _gemm_call(
+        _gemm, a, b, out, c, out_dtype, a_recipe, b_recipe, device, stream, sm_budget, pdl,
+        invariance, workspace, emulation,
+    )  # fmt: skip
+
+
+def grouped_gemm(
+    a: Scaled,
+    b: Scaled,
+    groups: Grouping,
+    out: Tensor | None = None,
+    c: Tensor | None = None,
+    *,
+    out_dtype: Any = None,
+    a_recipe: Recipe | None = None,
+    b_recipe: Recipe | None = None,
+    device: Any = None,
+    stream: Any = None,
+    sm_budget: int = 0,
+    pdl: bool = False,
+    invariance: Invariance = "full",
+    workspace: Tensor | None = None,
+    index_report: Tensor | None = None,
+    emulation: Emulation | None = None,
+) -> Tensor:
+    """D_g = A_g * B_g^T (+ C_g) for many groups of rows in one launch: a mixture of experts'
+    GEMMs, exact to the bit. Returns D.
+
+    a           a pair (values E4M3 [M,K], scales FP32 [M, cdiv(K,128)]); grouped by `masked`
+                [G,Mmax,K] and [G, Mmax, cdiv(K,128)].
+    b           a pair (values E4M3 [G,N,K], scales FP32 [G, cdiv(N,128), cdiv(K,128)] or
+                [G, N, cdiv(K,128)]), G from 0 to 1024.
+    groups      which rows are whose: Grouping.offsets(end), .aligned_offsets(end), .row_ids(ids),
+                .masked(rows).
+    out, c      D and C, BF16 or FP32 [M,N]; grouped by `masked` [G,Mmax,N]. Rows that are nobody's
+                are not written, whatever D held stays there: in a D that is allocated, garbage.
+    index_report  int32 [4] on the device, its first element 0: receives the first entry of the
+                index that is out of range: the issue (kiln.GroupIssue), where it lies, its value,
+                and the limit.
+
+    Row m of D is, bit for bit, what gemm() computes of row m of A and its group's B. Everything
+    else is as in gemm().
+    """
+    if (
+        type(out) is _TorchTensor
+        and type(a) is tuple
+        and type(b) is tuple
+        and len(a) == 2
+        and len(b) == 2
+        and type(groups) is Grouping
+        and device is None
+        and stream is None
+        and sm_budget == 0
+        and pdl is False
+        and a_recipe is None
+        and b_recipe is None
+        and workspace is None
+        and index_report is None
+        and emulation is None
+        and invariance == "full"
+        and groups.kind in _KINDS
+        and not _is_traced()
+    ):
+        kind, index, alignment, expected_rows = groups
+        _grouped_gemm(_KINDS[kind], *a, *b, out, index, c, alignment, expected_rows)
+        return out
+    return _grouped_call(
+        _grouped_gemm, a, b, groups, out, c, out_dtype, a_recipe, b_recipe, device, stream,
+        sm_budget, pdl, invariance, workspace, index_report, emulation,
+    )  # fmt: skip
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _arguments_of(_: Callable[_P, Any]) -> Callable[[Callable[..., _R]], Callable[_P, _R]]:
+    """Gives a function the signature of another, for type checkers."""
+    return lambda wrapped: wrapped
+
+
+@_arguments_of(gemm)
+def gemm_prepare(*arguments: Any, **options: Any) -> None:
+    """Compiles and loads the kernel that gemm() would use with these arguments, without launching
+    it: that call and every other of the same shape and types then finds it in memory."""
+    _gemm_call(_gemm_prepare, *arguments, **options)
+
+
+@_arguments_of(gemm)
+def gemm_workspace_bytes(*arguments: Any, **options: Any) -> int:
+    """Bytes of `workspace` that gemm() needs with these arguments: always 0."""
+    return _gemm_call(_gemm_workspace_bytes, *arguments, **options)
+
+
+@_arguments_of(grouped_gemm)
+def grouped_gemm_prepare(*arguments: Any, **options: Any) -> None:
+    """Compiles and loads the kernel that grouped_gemm() would use, without launching it."""
+    _grouped_call(_grouped_gemm_prepare, *arguments, **options)
+
+
+@_arguments_of(grouped_gemm)
+def grouped_gemm_workspace_bytes(*arguments: Any, **options: Any) -> int:
+    """Bytes of `workspace` that grouped_gemm() needs with these arguments: always 0."""
+    return _grouped_call(_grouped_gemm_workspace_bytes, *arguments, **options)
+
+
+def _pair(operation: str, name: str, operand: Any) -> Scaled:
+    """The values and the scales of an operand, as tvm-ffi takes them."""
+    if not isinstance(operand, (tuple, list)) or len(operand) != 2:
+        came = (
+            f"a {type(operand).__name__} of {len(operand)}"
+            if isinstance(operand, (tuple, list))
+            else f"a {type(operand).__name__}"
+        )
+        raise WrongTypeError(f"{operation}: {name} is {came}, wanted a pair (values, scales)")
+    values, scales = operand
+    for part, array in ((name, values), (name + ".scales", scales)):
+        if array is None:
+            raise WrongTypeError(f"{operation}: {part} is None, wanted a tensor")
+    return (
+        tensor_argument(operation, name, values),
+        tensor_argument(operation, name + ".scales", scales),
+    )
+
+
+def _rows(operation: str, name: str, values: Tensor, rank: int) -> int:
+    """The rows of an operand's matrix, which an `out` that is allocated needs."""
+    if len(values.shape) != rank:
+        raise InvalidArgumentError(
+            f"{operation}: {name} has {len(values.shape)} dimensions, wanted {rank}"
+        )
+    return values.shape[-2]
+
+
+def _is_compiling() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
+def _finish(call: Any, out: Tensor, allocated: bool, like: Tensor, launched: bool) -> Any:
+    """What the public function returns: D of an operation, else what the library answered."""
+    if not launched:
+        return call
+    return result(out, like) if allocated else out
+
+
+def _gemm_call(
+    library_function: Any,
+    a: Scaled,
+    b: Scaled,
+    out: Tensor | None = None,
+    c: Tensor | None = None,
+    out_dtype: Any = None,
+    a_recipe: Recipe | None = None,
+    b_recipe: Recipe | None = None,
+    device: Any = None,
+    stream: Any = None,
+    sm_budget: int = 0,
+    pdl: bool = False,
+    invariance: Invariance = "full",
+    workspace: Tensor | None = None,
+    emulation: Emulation | None = None,
+) -> Any:
+    if _TorchTensor is None:
+        _look_for_torch()
+    a_pair, b_pair = _pair("gemm", "a", a), _pair("gemm", "b", b)
+    allocated = out is None
+    if allocated:
+        shape = (_rows("gemm", "a", a_pair[0], 2), _rows("gemm", "b", b_pair[0], 2))
+        out = empty("gemm", a[0], shape, out_dtype)
+    options = option_values(
+        "gemm", out, a_recipe, b_recipe, device, stream, sm_budget, pdl, invariance, workspace,
+        None, emulation,
+    )  # fmt: skip
+    if _is_compiling():
+        from . import _torch_ops
+
+        _torch_ops.gemm(a_pair, b_pair, out, c, options)
+        return out
+    answer = library_function(
+        *a_pair,
+        *b_pair,
+        tensor_argument("gemm", "out", out, output=True),
+        tensor_argument("gemm", "c", c),
+        *options,
+    )
+    return _finish(answer, out, allocated, a[0], library_function is _gemm)
+
+
+def _grouped_call(
+    library_function: Any,
+    a: Scaled,
+    b: Scaled,
+    groups: Grouping,
+    out: Tensor | None = None,
+    c: Tensor | None = None,
+    out_dtype: Any = None,
+    a_recipe: Recipe | None = None,
+    b_recipe: Recipe | None = None,
+    device: Any = None,
+    stream: Any = None,
+    sm_budget: int = 0,
+    pdl: bool = False,
+    invariance: Invariance = "full",
+    workspace: Tensor | None = None,
+    index_report: Tensor | None = None,
+    emulation: Emulation | None = None,
+) -> Any:
+    operation = "grouped_gemm"
+    if _TorchTensor is None:
+        _look_for_torch()
+    if not isinstance(groups, Grouping):
+        raise WrongTypeError(
+            f"{operation}: groups is a {type(groups).__name__}, wanted a kiln.Grouping"
+        )
+    kind = choice(operation, "groups.kind", groups.kind, _KINDS)
+    index = tensor_argument(operation, "groups.index", groups.index)
+    a_pair, b_pair = _pair(operation, "a", a), _pair(operation, "b", b)
+    allocated = out is None
+    if allocated:
+        rank = 3 if groups.kind == "masked" else 2
+        _rows(operation, "a", a_pair[0], rank)
+        columns = _rows(operation, "b", b_pair[0], 3)
+        out = empty(operation, a[0], (*a_pair[0].shape[:-1], columns), out_dtype)
+    options = option_values(
+        operation, out, a_recipe, b_recipe, device, stream, sm_budget, pdl, invariance, workspace,
+        index_report, emulation,
+    )  # fmt: skip
+    if _is_compiling():
+        from . import _torch_ops
+
+        _torch_ops.grouped_gemm(kind, a_pair, b_pair, out, groups, c, options)
+        return out
+    answer = library_function(
+        kind,
+        *a_pair,
+        *b_pair,
+        tensor_argument(operation, "out", out, output=True),
+        index,
+        tensor_argument(operation, "c", c),
+        groups.alignment,
+        groups.expected_rows,
+        *options,
+    )
+    return _finish(answer, out, allocated, a[0], library_function is _grouped_gemm)
