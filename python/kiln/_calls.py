@@ -1,8 +1,8 @@
 """The operations.
 
-A call is thin on purpose: with Torch tensors, an ``out`` and no options it is one tuple check and
-one call of the library, which reads shapes, strides, dtypes and Torch's current stream itself.
-Everything else goes the longer way below it.
+A call is thin on purpose: with Torch tensors and no options it is a handful of type checks and one
+call of the library, which reads shapes, strides, dtypes and Torch's current stream itself. All
+else goes the longer way below it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypedDict, TypeVar
 
 from ._errors import InvalidArgumentError, WrongTypeError
 from ._frameworks import empty, result, tensor_argument
 from ._library import function
 from ._options import Emulation, Invariance, Recipe, choice, option_values
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # A tensor of any framework, and a quantised operand: its values and their scales.
 Tensor = Any
@@ -48,6 +51,11 @@ def _look_for_torch() -> None:
 
 
 _look_for_torch()
+
+
+def _new_bf16(shape: tuple[int, int], like: Tensor) -> Tensor:
+    torch = sys.modules["torch"]
+    return torch.empty(shape, dtype=torch.bfloat16, device=like.device)
 
 
 class GroupIssue(IntEnum):
@@ -103,44 +111,60 @@ class Grouping(NamedTuple):
 _KINDS = {"offsets": 0, "aligned_offsets": 1, "row_ids": 2, "masked": 3}
 
 
+class GemmOptions(TypedDict, total=False):
+    """The keywords of gemm()."""
+
+    out_dtype: Any
+    """Of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype."""
+    a_recipe: Recipe | None
+    b_recipe: Recipe | None
+    """What the scales mean, "row_1x128" or "block_128x128"; None: by their shape."""
+    device: Any
+    """Where it runs: None (the GPU in whose memory the tensors are, or for host memory "cpu"),
+    "cuda", "cuda:1", "emu" (the kernels, run by the emulator; host memory) or "cpu" (the model of
+    their bits; host memory)."""
+    stream: Any
+    """The CUDA stream: None (Torch's or CuPy's current one), a number, or a stream object."""
+    sm_budget: int
+    """At most so many SMs are used; 0 (default) is all. Changes no bit."""
+    pdl: bool
+    """Programmatic dependent launch: the kernel may start while the one before it drains."""
+    invariance: Invariance
+    """"full" (default): the bits follow from the operands of that row and column alone. "none"
+    lets the planner split K (no kernel does so today)."""
+    workspace: Tensor | None
+    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says: none today."""
+    emulation: Emulation | None
+    """How device="emu" runs it."""
+
+
+class GroupedOptions(GemmOptions, total=False):
+    """The keywords of grouped_gemm()."""
+
+    index_report: Tensor | None
+    """int32 [4] in the device's memory, the first of them 0: receives the first entry of the index
+    that is out of range: the GroupIssue, where in the index it lies, its value, and the limit."""
+
+
 def gemm(
     a: Scaled,
     b: Scaled,
     out: Tensor | None = None,
     c: Tensor | None = None,
-    *,
-    out_dtype: Any = None,
-    a_recipe: Recipe | None = None,
-    b_recipe: Recipe | None = None,
-    device: Any = None,
-    stream: Any = None,
-    sm_budget: int = 0,
-    pdl: bool = False,
-    invariance: Invariance = "full",
-    workspace: Tensor | None = None,
-    emulation: Emulation | None = None,
+    **options: Unpack[GemmOptions],
 ) -> Tensor:
     """D = A * B^T (+ C) of E4M3 matrices with FP32 scales, exact to the bit. Returns D.
 
-    a, b        pairs (values, scales). Values: E4M3 [M,K] and [N,K], K contiguous (in NumPy
-                ml_dtypes.float8_e4m3fn, or uint8 for the bytes). Scales: FP32, of any positive
-                strides, of A [M, cdiv(K,128)] (recipe row_1x128), of B [cdiv(N,128), cdiv(K,128)]
-                (block_128x128) or [N, cdiv(K,128)] (row_1x128).
-    out         D, BF16 or FP32 [M,N], N contiguous (in NumPy ml_dtypes.bfloat16, or uint16 for
-                BF16's bits); None: allocated by the framework of A's values.
-    c           BF16 or FP32 [M,N], N contiguous, added in FP32 before the rounding to D. It may be
-                `out` itself.
-    out_dtype   of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype.
-    a_recipe, b_recipe  what the scales mean; None: by their shape.
-    device      where it runs: None (the GPU in whose memory the tensors are, or for host memory
-                "cpu"), "cuda", "cuda:1", "emu" (the kernels, run by the emulator; host memory) or
-                "cpu" (the model of their bits; host memory).
-    stream      a CUDA stream: None (Torch's or CuPy's current one), a number, or a stream object.
-    sm_budget   at most so many SMs are used; 0 is all. Changes no bit.
-    pdl         programmatic dependent launch: may start while the kernel before it drains.
-    invariance  "full": the bits follow from the operands of that row and column alone.
-    workspace   contiguous bytes on the device; gemm needs none (gemm_workspace_bytes).
-    emulation   how device="emu" runs it.
+    a, b      pairs (values, scales). Values: E4M3 [M,K] and [N,K], K contiguous (in NumPy
+              ml_dtypes.float8_e4m3fn, or uint8 for the bytes). Scales: FP32, of any positive
+              strides, of A [M, cdiv(K,128)] (recipe row_1x128), of B [cdiv(N,128), cdiv(K,128)]
+              (block_128x128) or [N, cdiv(K,128)] (row_1x128).
+    out       D, BF16 or FP32 [M,N], N contiguous (in NumPy ml_dtypes.bfloat16, or uint16 for
+              BF16's bits); None: allocated by the framework of A's values.
+    c         BF16 or FP32 [M,N], N contiguous, added in FP32 before the rounding to D. It may be
+              `out` itself.
+    options   keywords; GemmOptions tells of each: out_dtype, a_recipe, b_recipe, device, stream,
+              sm_budget, pdl, invariance, workspace, emulation.
 
     On a GPU the call is asynchronous and can be captured in a CUDA graph; the first call of a kind
     of kernel compiles it (gemm_prepare does so ahead of time).
@@ -149,29 +173,21 @@ def gemm(
     argument, WrongTypeError (a TypeError) for a type or dtype, UnsupportedError, NoDeviceError,
     NoCompilerError, CompileError, DriverError. All of them are kiln.Error.
     """
+    # Keywords as one dictionary: filling in ten defaults takes 0.1 us, looking for none nothing.
     if (
-        type(out) is _TorchTensor
-        and type(a) is tuple
-        and type(b) is tuple
-        and len(a) == 2
-        and len(b) == 2
-        and device is None
-        and stream is None
-        and sm_budget == 0
-        and pdl is False
-        and a_recipe is None
-        and b_recipe is None
-        and workspace is None
-        and emulation is None
-        and invariance == "full"
+        not options
+        and type(a) is type(b) is tuple
+        and (type(out) is _TorchTensor or (out is None and type(a[0]) is _TorchTensor))
+        and len(a) == len(b) == 2
         and not _is_traced()
     ):
-        _gemm(*a, *b, out, c)
+        a_values, a_scales = a
+        b_values, b_scales = b
+        if out is None:
+            out = _new_bf16((a_values.shape[0], b_values.shape[0]), a_values)
+        _gemm(a_values, a_scales, b_values, b_scales, out, c)
         return out
-    return _gemm_call(
-        _gemm, a, b, out, c, out_dtype, a_recipe, b_recipe, device, stream, sm_budget, pdl,
-        invariance, workspace, emulation,
-    )  # fmt: skip
+    return _gemm_call(_gemm, a, b, out, c, **options)
 
 
 def grouped_gemm(
@@ -180,64 +196,42 @@ def grouped_gemm(
     groups: Grouping,
     out: Tensor | None = None,
     c: Tensor | None = None,
-    *,
-    out_dtype: Any = None,
-    a_recipe: Recipe | None = None,
-    b_recipe: Recipe | None = None,
-    device: Any = None,
-    stream: Any = None,
-    sm_budget: int = 0,
-    pdl: bool = False,
-    invariance: Invariance = "full",
-    workspace: Tensor | None = None,
-    index_report: Tensor | None = None,
-    emulation: Emulation | None = None,
+    **options: Unpack[GroupedOptions],
 ) -> Tensor:
     """D_g = A_g * B_g^T (+ C_g) for many groups of rows in one launch: a mixture of experts'
     GEMMs, exact to the bit. Returns D.
 
-    a           a pair (values E4M3 [M,K], scales FP32 [M, cdiv(K,128)]); grouped by `masked`
-                [G,Mmax,K] and [G, Mmax, cdiv(K,128)].
-    b           a pair (values E4M3 [G,N,K], scales FP32 [G, cdiv(N,128), cdiv(K,128)] or
-                [G, N, cdiv(K,128)]), G from 0 to 1024.
-    groups      which rows are whose: Grouping.offsets(end), .aligned_offsets(end), .row_ids(ids),
-                .masked(rows).
-    out, c      D and C, BF16 or FP32 [M,N]; grouped by `masked` [G,Mmax,N]. Rows that are nobody's
-                are not written, whatever D held stays there: in a D that is allocated, garbage.
-    index_report  int32 [4] on the device, its first element 0: receives the first entry of the
-                index that is out of range: the issue (kiln.GroupIssue), where it lies, its value,
-                and the limit.
+    a         a pair (values E4M3 [M,K], scales FP32 [M, cdiv(K,128)]); grouped by `masked`
+              [G,Mmax,K] and [G, Mmax, cdiv(K,128)].
+    b         a pair (values E4M3 [G,N,K], scales FP32 [G, cdiv(N,128), cdiv(K,128)] or
+              [G, N, cdiv(K,128)]), G from 0 to 1024.
+    groups    which rows are whose: Grouping.offsets(end), .aligned_offsets(end), .row_ids(ids),
+              .masked(rows).
+    out, c    D and C, BF16 or FP32 [M,N]; grouped by `masked` [G,Mmax,N]. Rows that are nobody's
+              are not written, whatever D held stays there: in a D that is allocated, garbage.
+    options   keywords; GroupedOptions tells of each: those of gemm(), and index_report.
 
     Row m of D is, bit for bit, what gemm() computes of row m of A and its group's B. Everything
-    else is as in gemm().
+    else, the errors too, is as in gemm().
     """
     if (
-        type(out) is _TorchTensor
-        and type(a) is tuple
-        and type(b) is tuple
-        and len(a) == 2
-        and len(b) == 2
+        not options
+        and type(out) is _TorchTensor
         and type(groups) is Grouping
-        and device is None
-        and stream is None
-        and sm_budget == 0
-        and pdl is False
-        and a_recipe is None
-        and b_recipe is None
-        and workspace is None
-        and index_report is None
-        and emulation is None
-        and invariance == "full"
-        and groups.kind in _KINDS
+        and type(a) is type(b) is tuple
+        and len(a) == len(b) == 2
+        and groups[0] in _KINDS
         and not _is_traced()
     ):
+        a_values, a_scales = a
+        b_values, b_scales = b
         kind, index, alignment, expected_rows = groups
-        _grouped_gemm(_KINDS[kind], *a, *b, out, index, c, alignment, expected_rows)
+        _grouped_gemm(
+            _KINDS[kind], a_values, a_scales, b_values, b_scales, out, index, c, alignment,
+            expected_rows,
+        )  # fmt: skip
         return out
-    return _grouped_call(
-        _grouped_gemm, a, b, groups, out, c, out_dtype, a_recipe, b_recipe, device, stream,
-        sm_budget, pdl, invariance, workspace, index_report, emulation,
-    )  # fmt: skip
+    return _grouped_call(_grouped_gemm, a, b, groups, out, c, **options)
 
 
 _P = ParamSpec("_P")
@@ -320,6 +314,7 @@ def _gemm_call(
     b: Scaled,
     out: Tensor | None = None,
     c: Tensor | None = None,
+    *,
     out_dtype: Any = None,
     a_recipe: Recipe | None = None,
     b_recipe: Recipe | None = None,
@@ -364,6 +359,7 @@ def _grouped_call(
     groups: Grouping,
     out: Tensor | None = None,
     c: Tensor | None = None,
+    *,
     out_dtype: Any = None,
     a_recipe: Recipe | None = None,
     b_recipe: Recipe | None = None,
@@ -413,3 +409,7 @@ def _grouped_call(
         *options,
     )
     return _finish(answer, out, allocated, a[0], library_function is _grouped_gemm)
+
+
+# What Python says of a keyword that there is not should name the function that was called.
+_gemm_call.__qualname__, _grouped_call.__qualname__ = "gemm", "grouped_gemm"

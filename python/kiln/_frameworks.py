@@ -117,15 +117,22 @@ def stream_of(stream: Any, array: Any) -> int | None:
     )
 
 
+class _Unlocked:
+    """The memory of a read-only NumPy array, as one that may be written."""
+
+    def __init__(self, array: Any) -> None:
+        self.owner = array
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.__array_interface__["data"][0], False),
+        }
+
+
 def _unlocked(array: Any) -> Any:
-    """A view of a read-only NumPy array that DLPack lets pass, for an input that Kiln reads."""
+    """A view of a read-only array that DLPack lets pass, for an input: Kiln only reads those."""
     import numpy
 
-    class Memory:
-        __array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
-        owner = array
-
-    return numpy.asarray(Memory())
+    return numpy.asarray(_Unlocked(array))
 
 
 def _on_cpu(array: Any) -> bool:
