@@ -62,9 +62,7 @@ install_nvrtc() {
   say "Installing NVRTC's wheel into .venv (no CUDA toolkit here has one that fits)"
   package="nvidia-cuda-nvrtc>=13,<14"
   [ "$major" -ge 13 ] || package="nvidia-cuda-nvrtc-cu12>=12.3"
-  [ -e .venv/bin/python3 ] || python3 -m venv .venv
-  if ! .venv/bin/python3 -m pip install -q --disable-pip-version-check "$package" ||
-    ! find_nvrtc_wheel "$major"; then
+  if ! install_python_packages "$package" || ! find_nvrtc_wheel "$major"; then
     echo "NVRTC could not be installed: kernels for a GPU cannot be compiled here" >&2
   fi
 }
@@ -78,6 +76,12 @@ find_nvrtc_wheel() {
     return 0
   done
   return 1
+}
+
+# install_python_packages PACKAGES...: into .venv, as pip names them. Fails where there is no network.
+install_python_packages() {
+  [ -e .venv/bin/python3 ] || python3 -m venv .venv
+  .venv/bin/python3 -m pip install -q --disable-pip-version-check "$@"
 }
 
 # build PRESET TARGETS...: configures once and builds.

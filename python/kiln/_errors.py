@@ -85,8 +85,7 @@ class InternalError(Error):
     code = "internal"
 
 
-# The names under which the library raises them (src/functions.cpp).
-register_error("kiln.wrong_type", WrongTypeError)
+# By the names under which the library raises them (src/functions.cpp). Users know them as kiln.X.
 for _error in (
     InvalidArgumentError,
     UnsupportedError,
@@ -101,3 +100,6 @@ for _error in (
     InternalError,
 ):
     register_error("kiln." + _error.code, _error)
+    _error.__module__ = "kiln"
+register_error("kiln.wrong_type", WrongTypeError)
+Error.__module__ = WrongTypeError.__module__ = "kiln"

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "arguments.hpp"
 
@@ -55,9 +56,17 @@ GroupedCall grouped_call(const TVMFFIAny* values, int count) {
   return call;
 }
 
+TVMFFIByteArray bytes_of(std::string_view text) { return {text.data(), text.size()}; }
+
 /// What went wrong, for tvm-ffi to raise: the kind is a name that python/kiln/_errors.py registers.
+/// Without a backtrace: the frames in here would say nothing to a caller.
 int raise(const std::string& kind, const char* message) noexcept {
-  TVMFFIErrorSetRaisedFromCStr(kind.c_str(), message);
+  const TVMFFIByteArray parts[] = {bytes_of(kind), bytes_of(message), bytes_of("")};
+  TVMFFIObjectHandle error = nullptr;
+  if (TVMFFIErrorCreate(&parts[0], &parts[1], &parts[2], &error) == 0) {
+    TVMFFIErrorSetRaised(error);
+    TVMFFIObjectDecRef(error);
+  }
   return -1;
 }
 
@@ -94,7 +103,7 @@ using namespace kiln::python;  // NOLINT: the names below are all this file has 
 
 KILN_FUNCTION(version) {
   return guarded([&] {
-    const TVMFFIByteArray text = {kiln::version(), std::char_traits<char>::length(kiln::version())};
+    const TVMFFIByteArray text = bytes_of(kiln::version());
     if (TVMFFIStringFromByteArray(&text, result) != 0) throw std::bad_alloc();
   });
 }
