@@ -111,7 +111,10 @@ def main() -> None:
     out_file = parser.parse_args().out
     torch.manual_seed(1)
     m, n, k, groups = 64, 256, 256, 4
-    a, b = (e4m3(m, k), torch.rand(m, 2, device="cuda")), (e4m3(n, k), torch.rand(2, 2, device="cuda"))
+    a, b = (
+        (e4m3(m, k), torch.rand(m, 2, device="cuda")),
+        (e4m3(n, k), torch.rand(2, 2, device="cuda")),
+    )
     weights = (e4m3(groups, n, k), torch.rand(groups, 2, 2, device="cuda"))
     d = torch.empty(m, n, device="cuda", dtype=torch.bfloat16)
     end = torch.tensor([5, 5, 40, m], device="cuda", dtype=torch.int32)
@@ -146,7 +149,7 @@ def main() -> None:
     for name, call in calls.items():
         try:
             figures[name] = measure(call)
-        except Exception as error:  # a peer's: the rest is still worth having
+        except Exception as error:  # noqa: BLE001 (a peer's: the rest is worth having)
             figures[name] = {"error": f"{type(error).__name__}: {error}"}
         print(f"{name:52} {figures[name].get('us', figures[name].get('error'))}")
     report = {

@@ -73,10 +73,17 @@ TensorView view_of(const DLTensor& t, DType dtype) {
   TensorView view;
   view.data = static_cast<char*>(t.data) + t.byte_offset;
   view.dtype = dtype;
+  bool empty = false;
+  for (int i = 0; i < t.ndim; ++i) empty |= t.shape[i] == 0;
+  // Without strides matrices, rows and columns lie densely one after another. Those of an empty
+  // tensor address nothing, and NumPy's are 0.
   std::array<std::int64_t, 3> stride = {1, 1, 1};
-  // No strides: rows and matrices densely one after another.
-  for (int i = t.ndim - 1; i >= 0; --i)
-    stride[i] = t.strides ? t.strides[i] : i == t.ndim - 1 ? 1 : stride[i + 1] * t.shape[i + 1];
+  for (int i = t.ndim - 1; i >= 0; --i) {
+    if (t.strides && !empty)
+      stride[i] = t.strides[i];
+    else if (i + 1 < t.ndim)
+      stride[i] = stride[i + 1] * std::max<std::int64_t>(t.shape[i + 1], 1);
+  }
   if (t.ndim == 1) {
     view.shape = {t.shape[0], 1};
     view.stride = {stride[0], 1};
