@@ -1,6 +1,6 @@
 """The operations.
 
-A call is thin on purpose: with Torch tensors and no options it is a handful of type checks and one
+A call is thin on purpose: with Torch tensors and no rare option it is a few type checks and one
 call of the library, which reads shapes, strides, dtypes and Torch's current stream itself. All
 else goes the longer way below it.
 """
@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypedDict, TypeVar
 
 from ._errors import InvalidArgumentError, WrongTypeError
-from ._frameworks import empty, result, tensor_argument
+from ._frameworks import empty, result, tensor_argument, torch_has_fast_dlpack
 from ._library import function
 from ._options import Emulation, Invariance, Recipe, choice, option_values
 
@@ -31,7 +31,8 @@ _grouped_gemm = function("grouped_gemm")
 _grouped_gemm_prepare = function("grouped_gemm_prepare")
 _grouped_gemm_workspace_bytes = function("grouped_gemm_workspace_bytes")
 
-# Torch's tensor if Torch is loaded (tvm-ffi loads it where it is installed); else of no array.
+# Torch's tensor if Torch is loaded (tvm-ffi loads it where it is installed) and the short way is open
+# to it; else of no array.
 _TorchTensor: type | None = None
 
 
@@ -46,7 +47,7 @@ _is_traced: Callable[[], bool] = _no_compiler
 def _look_for_torch() -> None:
     global _TorchTensor, _is_traced
     torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "compiler"):
+    if torch is not None and hasattr(torch, "compiler") and torch_has_fast_dlpack(torch):
         _TorchTensor, _is_traced = torch.Tensor, torch.compiler.is_dynamo_compiling
 
 
@@ -106,6 +107,17 @@ class Grouping(NamedTuple):
     def masked(cls, rows: Tensor, expected_rows: int = 0) -> Grouping:
         """int32 [G]: group g has the first rows[g] rows of matrix g of A [G,Mmax,K]."""
         return cls("masked", rows, 128, expected_rows)
+
+
+# The options that a server sets at every call, so that they take the short way too.
+_LAUNCH_OPTIONS = {"sm_budget", "pdl"}
+
+
+def _launch_values(options: dict[str, Any]) -> tuple[Any, ...]:
+    """Those in the library's order (_options.py)."""
+    if not options:
+        return ()
+    return None, None, None, None, None, options.get("sm_budget", 0), options.get("pdl", False)
 
 
 _KINDS = {"offsets": 0, "aligned_offsets": 1, "row_ids": 2, "masked": 3}
@@ -175,7 +187,7 @@ def gemm(
     """
     # Keywords as one dictionary: filling in ten defaults takes 0.1 us, looking for none nothing.
     if (
-        not options
+        (not options or options.keys() <= _LAUNCH_OPTIONS)
         and type(a) is type(b) is tuple
         and (type(out) is _TorchTensor or (out is None and type(a[0]) is _TorchTensor))
         and len(a) == len(b) == 2
@@ -185,7 +197,10 @@ def gemm(
         b_values, b_scales = b
         if out is None:
             out = _new_bf16((a_values.shape[0], b_values.shape[0]), a_values)
-        _gemm(a_values, a_scales, b_values, b_scales, out, c)
+        if options:
+            _gemm(a_values, a_scales, b_values, b_scales, out, c, *_launch_values(options))
+        else:
+            _gemm(a_values, a_scales, b_values, b_scales, out, c)
         return out
     return _gemm_call(_gemm, a, b, out, c, **options)
 
@@ -215,7 +230,7 @@ def grouped_gemm(
     else, the errors too, is as in gemm().
     """
     if (
-        not options
+        (not options or options.keys() <= _LAUNCH_OPTIONS)
         and type(out) is _TorchTensor
         and type(groups) is Grouping
         and type(a) is type(b) is tuple
@@ -228,7 +243,7 @@ def grouped_gemm(
         kind, index, alignment, expected_rows = groups
         _grouped_gemm(
             _KINDS[kind], a_values, a_scales, b_values, b_scales, out, index, c, alignment,
-            expected_rows,
+            expected_rows, *_launch_values(options),
         )  # fmt: skip
         return out
     return _grouped_call(_grouped_gemm, a, b, groups, out, c, **options)

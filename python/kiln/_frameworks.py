@@ -28,10 +28,26 @@ def _is_torch(array: Any) -> bool:
     return torch is not None and isinstance(array, torch.Tensor)
 
 
+def torch_has_fast_dlpack(torch: Any) -> bool:
+    """Whether tvm-ffi reads this Torch's tensors directly (Torch 2.10 and later)."""
+    return hasattr(torch.Tensor, "__dlpack_c_exchange_api__")
+
+
+def torch_argument(tensor: Any) -> Any:
+    """A Torch tensor, or None, as tvm-ffi takes it: the DLPack of older ones knows no FP8."""
+    import torch
+
+    if tensor is None or torch_has_fast_dlpack(torch) or tensor.dtype != torch.float8_e4m3fn:
+        return tensor
+    return tensor.view(torch.uint8)
+
+
 def tensor_argument(operation: str, name: str, array: Any, output: bool = False) -> Any:
     """`array` as tvm-ffi takes it, sharing its memory."""
-    if array is None or _is_torch(array):
-        return array
+    if array is None:
+        return None
+    if _is_torch(array):
+        return torch_argument(array)
     package = package_of(array)
     if output and package.startswith("jax"):
         raise InvalidArgumentError(

@@ -13,6 +13,7 @@ import torch
 
 from ._calls import _gemm, _grouped_gemm
 from ._errors import UnsupportedError
+from ._frameworks import torch_argument
 
 _OPTIONS = (
     "int? a_recipe=None, int? b_recipe=None, int? device=None, int? device_index=None, "
@@ -57,8 +58,9 @@ def _packed(
 
 def _run_gemm(a, a_scales, b, b_scales, out, c=None, add_to_out=False, workspace=None, *options):
     _gemm(
-        a, a_scales, b, b_scales, out, out if add_to_out else c, *_packed(workspace, None, *options)
-    )
+        torch_argument(a), a_scales, torch_argument(b), b_scales, out, out if add_to_out else c,
+        *_packed(workspace, None, *options),
+    )  # fmt: skip
 
 
 def _run_grouped_gemm(
@@ -66,8 +68,9 @@ def _run_grouped_gemm(
     expected_rows=0, workspace=None, index_report=None, *options,
 ):  # fmt: skip
     _grouped_gemm(
-        kind, a, a_scales, b, b_scales, out, index, out if add_to_out else c, alignment,
-        expected_rows, *_packed(workspace, index_report, *options),
+        kind, torch_argument(a), a_scales, torch_argument(b), b_scales, out, index,
+        out if add_to_out else c, alignment, expected_rows,
+        *_packed(workspace, index_report, *options),
     )  # fmt: skip
 
 
