@@ -164,7 +164,7 @@ def test_compilers(tmp_path):
     """None, and one that refuses the kernel; the model needs none."""
     refusing = tmp_path / "refusing-c++"
     refusing.write_text(
-        '#!/bin/sh\ncase "$*" in *--version*) exec c++ --version;; esac\necho no such luck; exit 1\n'
+        '#!/bin/sh\ncase " $* " in *" -shared "*) echo no such luck; exit 1;; esac\nexec c++ "$@"\n'
     )
     refusing.chmod(0o755)
     for compiler, name, sentence in (
