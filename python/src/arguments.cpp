@@ -33,16 +33,21 @@ std::optional<DType> dtype_of(const DLDataType& type) {
   return {};
 }
 
+/// Kiln's name for it, or else DLPack's.
 std::string dtype_text(const DLDataType& type) {
   if (const auto known = dtype_of(type)) return to_string(*known);
   static constexpr std::array<const char*, 7> kNames = {"int",    "uint",    "float", "opaque",
                                                         "bfloat", "complex", "bool"};
-  const std::string name = type.code < kNames.size() ? kNames[type.code]
-                           : type.code == kDLFloat8_e5m2
-                               ? "e5m2 of bits "
-                               : fmt::format("{} (DLPack's code) of bits ", type.code);
-  return fmt::format("{}{}{}", name, type.bits,
-                     type.lanes == 1 ? "" : fmt::format(" x {}", type.lanes));
+  static constexpr std::array<const char*, 11> kSmallFloats = {
+      "float8_e3m4",     "float8_e4m3",   "float8_e4m3b11fnuz", "float8_e4m3fn",
+      "float8_e4m3fnuz", "float8_e5m2",   "float8_e5m2fnuz",    "float8_e8m0fnu",
+      "float6_e2m3fn",   "float6_e3m2fn", "float4_e2m1fn"};
+  std::string text = "unknown";
+  if (type.code < kNames.size())
+    text = fmt::format("{}{}", kNames[type.code], type.bits);
+  else if (type.code < kNames.size() + kSmallFloats.size())
+    text = kSmallFloats[type.code - kNames.size()];
+  return type.lanes == 1 ? text : fmt::format("{}x{}", text, type.lanes);
 }
 
 const char* type_text(const TVMFFIAny& value) {
@@ -69,6 +74,7 @@ const char* type_text(const TVMFFIAny& value) {
   }
 }
 
+/// Of a tensor of one to three dimensions.
 TensorView view_of(const DLTensor& t, DType dtype) {
   TensorView view;
   view.data = static_cast<char*>(t.data) + t.byte_offset;
@@ -241,11 +247,10 @@ void* Arguments::stream(const Device& device) {
 void Arguments::workspace(Options& options) {
   const DLTensor* t = next_tensor("workspace");
   if (!t) return;
-  const TensorView view = view_of(*t, DType::e4m3);
-  if (t->ndim != 1 || (view.shape[0] > 1 && view.stride[0] != 1))
-    refuse("workspace is not one contiguous dimension, wanted that");
-  options.workspace = view.data;
-  options.workspace_bytes = view.shape[0] * (t->dtype.bits * t->dtype.lanes / 8);
+  const bool contiguous = t->ndim == 1 && (t->shape[0] <= 1 || !t->strides || t->strides[0] == 1);
+  if (!contiguous) refuse("workspace is not one contiguous dimension, wanted that");
+  options.workspace = static_cast<char*>(t->data) + t->byte_offset;
+  options.workspace_bytes = t->shape[0] * t->dtype.bits * t->dtype.lanes / 8;
 }
 
 void Arguments::index_report(Options& options) {

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +77,19 @@ def test_what_has_not_landed_says_so():
             getattr(dg, name)(1, 2, three=3)
         assert str(raised.value) == f"{name}: Kiln does not have {missing} yet"
         assert isinstance(raised.value, kiln.Error) and raised.value.code == "unsupported"
+
+
+def test_the_documentation_lists_what_has_not_landed():
+    page = Path(__file__).parents[2] / "docs/python.md"
+    if not page.exists():
+        pytest.skip("without the source tree")
+    table = page.read_text().partition("| missing | names |")[2].partition("\n\n")[0]
+    documented = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 2 and not cells[0].startswith("-"):
+            documented |= dict.fromkeys(re.findall(r"`(\w+)`", cells[1]), cells[0])
+    assert documented == dg.NOT_LANDED
 
 
 def test_keywords_and_defaults_are_the_peers():

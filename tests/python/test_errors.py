@@ -63,7 +63,7 @@ INVALID = {
     "gemm: invariance is 'some', wanted 'full' or 'none'": gemm(invariance="some"),
     "gemm: out is read-only, wanted one that can be written": gemm(out=READ_ONLY),
     "gemm: workspace is not one contiguous dimension, wanted that": gemm(
-        workspace=np.empty((2, 2), np.uint8)
+        workspace=np.empty((1, 1, 2, 2), np.uint8)
     ),
     "grouped_gemm: groups.index has shape [3, 1], wanted [4, 1]: an entry a group of b for "
     "offsets": grouped(groups=Grouping.offsets(END[:3])),
@@ -266,5 +266,8 @@ def test_tensors_of_different_devices():
     )
     with pytest.raises(ValueError, match="wanted the memory of cuda:0 for device cuda:0"):
         kiln.gemm(a, b, out, device="cuda:0")
+    wrong = OnDevice(12, 8, (37, 272), (2, 0), 1 << 20)
+    with pytest.raises(TypeError, match="gemm: a has dtype float8_e5m2, wanted e4m3"):
+        kiln.gemm((wrong, a[1]), b, out)
     with pytest.raises(ValueError, match="DLPack's device type 10, wanted CUDA's or the CPU's"):
         kiln.gemm(*on_device((10, 0)))
