@@ -10,18 +10,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from ._errors import InvalidArgumentError, WrongTypeError
 from ._frameworks import empty, result, tensor_argument, torch_has_fast_dlpack
 from ._library import function
-from ._options import Emulation, Invariance, Recipe, choice, option_values
+from ._options import (
+    Emulation,
+    GemmOptions,
+    GroupedOptions,
+    Invariance,
+    Recipe,
+    Tensor,
+    choice,
+    option_values,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# A tensor of any framework, and a quantised operand: its values and their scales.
-Tensor = Any
+# A quantised operand: its values and their scales.
 Scaled = tuple[Tensor, Tensor]
 
 _gemm = function("gemm")
@@ -113,7 +121,7 @@ class Grouping(NamedTuple):
 _LAUNCH_OPTIONS = {"sm_budget", "pdl"}
 
 
-def _launch_values(options: dict[str, Any]) -> tuple[Any, ...]:
+def _launch_values(options: GemmOptions) -> tuple[Any, ...]:
     """Those in the library's order (_options.py)."""
     if not options:
         return ()
@@ -121,41 +129,6 @@ def _launch_values(options: dict[str, Any]) -> tuple[Any, ...]:
 
 
 _KINDS = {"offsets": 0, "aligned_offsets": 1, "row_ids": 2, "masked": 3}
-
-
-class GemmOptions(TypedDict, total=False):
-    """The keywords of gemm()."""
-
-    out_dtype: Any
-    """Of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype."""
-    a_recipe: Recipe | None
-    b_recipe: Recipe | None
-    """What the scales mean, "row_1x128" or "block_128x128"; None: by their shape."""
-    device: Any
-    """Where it runs: None (the GPU in whose memory the tensors are, or for host memory "cpu"),
-    "cuda", "cuda:1", "emu" (the kernels, run by the emulator; host memory) or "cpu" (the model of
-    their bits; host memory)."""
-    stream: Any
-    """The CUDA stream: None (Torch's or CuPy's current one), a number, or a stream object."""
-    sm_budget: int
-    """At most so many SMs are used; 0 (default) is all. Changes no bit."""
-    pdl: bool
-    """Programmatic dependent launch: the kernel may start while the one before it drains."""
-    invariance: Invariance
-    """"full" (default): the bits follow from the operands of that row and column alone. "none"
-    lets the planner split K (no kernel does so today)."""
-    workspace: Tensor | None
-    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says: none today."""
-    emulation: Emulation | None
-    """How device="emu" runs it."""
-
-
-class GroupedOptions(GemmOptions, total=False):
-    """The keywords of grouped_gemm()."""
-
-    index_report: Tensor | None
-    """int32 [4] in the device's memory, the first of them 0: receives the first entry of the index
-    that is out of range: the GroupIssue, where in the index it lies, its value, and the limit."""
 
 
 def gemm(
@@ -311,9 +284,16 @@ def _rows(operation: str, name: str, values: Tensor, rank: int) -> int:
     return values.shape[-2]
 
 
-def _is_compiling() -> bool:
+def _goes_to_torch(out: Tensor) -> bool:
+    """Whether a call is to become an operation of Torch's: under its compiler's tracing, and for
+    tensors that have no memory (fake ones) or are not what they seem."""
     torch = sys.modules.get("torch")
-    return torch is not None and torch.compiler.is_compiling()
+    if torch is None or not hasattr(torch, "compiler"):
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    dispatch = getattr(type(out), "__torch_dispatch__", None)
+    return dispatch is not None and dispatch is not torch.Tensor.__torch_dispatch__
 
 
 def _finish(call: Any, out: Tensor, allocated: bool, like: Tensor, launched: bool) -> Any:
@@ -352,7 +332,7 @@ def _gemm_call(
         "gemm", out, a_recipe, b_recipe, device, stream, sm_budget, pdl, invariance, workspace,
         None, emulation,
     )  # fmt: skip
-    if _is_compiling():
+    if _goes_to_torch(out):
         from . import _torch_ops
 
         _torch_ops.gemm(a_pair, b_pair, out, c, options)
@@ -407,7 +387,7 @@ def _grouped_call(
         operation, out, a_recipe, b_recipe, device, stream, sm_budget, pdl, invariance, workspace,
         index_report, emulation,
     )  # fmt: skip
-    if _is_compiling():
+    if _goes_to_torch(out):
         from . import _torch_ops
 
         _torch_ops.grouped_gemm(kind, a_pair, b_pair, out, groups, c, options)

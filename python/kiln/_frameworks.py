@@ -59,7 +59,12 @@ def tensor_argument(operation: str, name: str, array: Any, output: bool = False)
                 f"{operation}: {name} is read-only, wanted one that can be written"
             )
         bits = _AS_BITS.get(array.dtype.name)
-        array = array if bits is None else array.view(bits)
+        if bits is not None:
+            array = array.view(bits)
+        elif array.dtype.kind not in "biufc" or not array.dtype.isnative:
+            raise WrongTypeError(
+                f"{operation}: {name} has dtype {array.dtype.str}, wanted a native number"
+            )
         return array if package == "cupy" or array.flags.writeable else _unlocked(array)
     if not hasattr(array, "__dlpack__") and not hasattr(array, "__tvm_ffi_object__"):
         raise WrongTypeError(f"{operation}: {name} is a {type(array).__name__}, wanted a tensor")

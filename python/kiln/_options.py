@@ -7,10 +7,12 @@ of C++'s ``Options``. None stands for the default everywhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from ._errors import InvalidArgumentError, WrongTypeError
 from ._frameworks import stream_of, tensor_argument
+
+Tensor = Any  # of any framework
 
 Recipe = Literal["row_1x128", "block_128x128"]
 Invariance = Literal["full", "none"]
@@ -49,6 +51,41 @@ class Emulation:
     check: bool = False
     arithmetic: Arithmetic = "exact"
     threads: int = 0
+
+
+class GemmOptions(TypedDict, total=False):
+    """The keywords of gemm()."""
+
+    out_dtype: Any
+    """Of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype."""
+    a_recipe: Recipe | None
+    b_recipe: Recipe | None
+    """What the scales mean, "row_1x128" or "block_128x128"; None: by their shape."""
+    device: Any
+    """Where it runs: None (the GPU in whose memory the tensors are, or for host memory "cpu"),
+    "cuda", "cuda:1", "emu" (the kernels, run by the emulator; host memory) or "cpu" (the model of
+    their bits; host memory)."""
+    stream: Any
+    """The CUDA stream: None (Torch's or CuPy's current one), a number, or a stream object."""
+    sm_budget: int
+    """At most so many SMs are used; 0 (default) is all. Changes no bit."""
+    pdl: bool
+    """Programmatic dependent launch: the kernel may start while the one before it drains."""
+    invariance: Invariance
+    """"full" (default): the bits follow from the operands of that row and column alone. "none"
+    lets the planner split K (no kernel does so today)."""
+    workspace: Tensor | None
+    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says: none today."""
+    emulation: Emulation | None
+    """How device="emu" runs it."""
+
+
+class GroupedOptions(GemmOptions, total=False):
+    """The keywords of grouped_gemm()."""
+
+    index_report: Tensor | None
+    """int32 [4] in the device's memory, the first of them 0: receives the first entry of the index
+    that is out of range: the GroupIssue, where in the index it lies, its value, and the limit."""
 
 
 def choice(operation: str, name: str, value: Any, numbers: dict[str, int]) -> int:

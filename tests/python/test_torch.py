@@ -135,6 +135,30 @@ def test_compiled_grouped(torch, device):
     assert equal(torch, compiled(a, b, end), experts(a, b, end))
 
 
+def test_fake_tensors_and_export(torch):
+    """Traced without Dynamo; nobody looks at memory that is not there."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    operands = Gemm(37, 200, 272)
+    a, b = tensors(torch, operands.pairs, "cpu")
+    mode = FakeTensorMode()
+    fake_a, fake_b = (tuple(map(mode.from_tensor, pair)) for pair in (a, b))
+    with mode:
+        d = kiln.gemm(fake_a, fake_b)
+        assert d.shape == (37, 200) and d.dtype == torch.bfloat16
+        end = mode.from_tensor(torch.tensor([37], dtype=torch.int32))
+        experts = tuple(x[None] for x in fake_b)
+        assert kiln.grouped_gemm(fake_a, experts, Grouping.offsets(end)).shape == (37, 200)
+
+    class Linear(torch.nn.Module):
+        def forward(self, x, x_scales, w, w_scales):
+            return kiln.gemm((x, x_scales), (w, w_scales))
+
+    program = torch.export.export(Linear(), (*a, *b), strict=False)
+    assert "kiln.gemm" in program.graph_module.code
+    assert equal(torch, program.module()(*a, *b), kiln.gemm(a, b))
+
+
 def test_inductor(cuda):
     operands = Gemm(37, 200, 272)
     a, b = tensors(cuda, operands.pairs, "cuda")
