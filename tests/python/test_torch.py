@@ -12,6 +12,7 @@ import bits
 import kiln
 from kiln import Grouping
 from operands import Gemm, Grouped
+from processes import run
 
 pytestmark = pytest.mark.usefixtures("torch")
 
@@ -306,3 +307,34 @@ def test_index_report_on_the_device(cuda):
     end = cuda.tensor([9, 5, 40], dtype=cuda.int32, device="cuda")
     kiln.grouped_gemm(a, b, Grouping.offsets(end), index_report=report)
     assert report.tolist()[:3] == [kiln.GroupIssue.DESCENDING, 1, 5]
+
+
+def test_fork(cuda):
+    """A child of a process that has not used the GPU yet uses it; one of a process that has gets an
+    error and no crash."""
+    run(
+        """
+        import os, torch, kiln
+        def ones(*shape):
+            return torch.ones(shape, device="cuda")
+        def multiply():
+            a = ones(64, 256).to(torch.float8_e4m3fn), ones(64, 2)
+            b = ones(128, 256).to(torch.float8_e4m3fn), ones(1, 2)
+            out = kiln.gemm(a, b)
+            assert (out == 256).all()
+            return a, b, out
+        child = os.fork()
+        operands = multiply()
+        if child == 0:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        child = os.fork()
+        if child == 0:
+            try:
+                kiln.gemm(*operands)
+            except RuntimeError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        """
+    )
