@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
-from ._errors import InvalidArgumentError, WrongTypeError
+from ._errors import InvalidArgumentError, UnsupportedError, WrongTypeError
 from ._frameworks import empty, result, tensor_argument, torch_has_fast_dlpack
 from ._library import function
 from ._options import (
@@ -62,9 +62,11 @@ def _look_for_torch() -> None:
 _look_for_torch()
 
 
-def _new_bf16(shape: tuple[int, int], like: Tensor) -> Tensor:
+def _new_bf16(a: Tensor, b: Tensor) -> Tensor:
+    """Torch's memory for D of A [M,K] and B [N,K]."""
     torch = sys.modules["torch"]
-    return torch.empty(shape, dtype=torch.bfloat16, device=like.device)
+    shape = _rows("gemm", "a", a, 2), _rows("gemm", "b", b, 2)
+    return torch.empty(shape, dtype=torch.bfloat16, device=a.device)
 
 
 class GroupIssue(IntEnum):
@@ -162,14 +164,14 @@ def gemm(
     if (
         (not options or options.keys() <= _LAUNCH_OPTIONS)
         and type(a) is type(b) is tuple
-        and (type(out) is _TorchTensor or (out is None and type(a[0]) is _TorchTensor))
         and len(a) == len(b) == 2
+        and (type(out) is _TorchTensor or (out is None and type(a[0]) is _TorchTensor))
         and not _is_traced()
     ):
         a_values, a_scales = a
         b_values, b_scales = b
         if out is None:
-            out = _new_bf16((a_values.shape[0], b_values.shape[0]), a_values)
+            out = _new_bf16(a_values, b_values)
         if options:
             _gemm(a_values, a_scales, b_values, b_scales, out, c, *_launch_values(options))
         else:
@@ -277,6 +279,9 @@ def _pair(operation: str, name: str, operand: Any) -> Scaled:
 
 def _rows(operation: str, name: str, values: Tensor, rank: int) -> int:
     """The rows of an operand's matrix, which an `out` that is allocated needs."""
+    if not hasattr(values, "shape"):
+        came = "None" if values is None else f"a {type(values).__name__}"
+        raise WrongTypeError(f"{operation}: {name} is {came}, wanted a tensor")
     if len(values.shape) != rank:
         raise InvalidArgumentError(
             f"{operation}: {name} has {len(values.shape)} dimensions, wanted {rank}"
@@ -294,6 +299,12 @@ def _goes_to_torch(out: Tensor) -> bool:
         return True
     dispatch = getattr(type(out), "__torch_dispatch__", None)
     return dispatch is not None and dispatch is not torch.Tensor.__torch_dispatch__
+
+
+def _refuse_to_trace(operation: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{operation}: prepare and workspace_bytes were called under torch.compile, wanted before"
+    )
 
 
 def _finish(call: Any, out: Tensor, allocated: bool, like: Tensor, launched: bool) -> Any:
@@ -333,6 +344,8 @@ def _gemm_call(
         None, emulation,
     )  # fmt: skip
     if _goes_to_torch(out):
+        if library_function is not _gemm:
+            raise _refuse_to_trace("gemm")
         from . import _torch_ops
 
         _torch_ops.gemm(a_pair, b_pair, out, c, options)
@@ -388,6 +401,8 @@ def _grouped_call(
         index_report, emulation,
     )  # fmt: skip
     if _goes_to_torch(out):
+        if library_function is not _grouped_gemm:
+            raise _refuse_to_trace(operation)
         from . import _torch_ops
 
         _torch_ops.grouped_gemm(kind, a_pair, b_pair, out, groups, c, options)

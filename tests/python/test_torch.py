@@ -121,6 +121,8 @@ def test_compiled(torch, device):
     assert equal(torch, into, added)
     with pytest.raises(Exception, match="stream is given under torch.compile"):
         compiled(lambda x, y: kiln.gemm(x, y, stream=0))(a, b)
+    with pytest.raises(Exception, match="prepare and workspace_bytes were called under"):
+        compiled(kiln.gemm_prepare)(a, b)
 
 
 def test_compiled_grouped(torch, device):
@@ -199,6 +201,10 @@ def test_errors_leave_out_alone(torch, device):
         lambda: kiln.gemm((a[0], a[1][:5]), b, out),
         lambda: kiln.gemm((a[0].to(torch.float16), a[1]), b, out),
         lambda: kiln.gemm(a[0], b, out),
+        lambda: kiln.gemm((), b),
+        lambda: kiln.gemm(a, (None, b[1])),
+        lambda: kiln.gemm(a, (b[0][0], b[1])),
+        lambda: kiln.gemm(a, (b[0], None), out),
         lambda: kiln.gemm(a, b, out[:5]),
     ):
         with pytest.raises(kiln.Error, match="gemm: "):
