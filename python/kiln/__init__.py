@@ -7,8 +7,6 @@ of their bits (``device="cpu"``). Importing needs no GPU, driver or Torch and st
 """
 
 from ._calls import (
-    Grouping,
-    GroupIssue,
     gemm,
     gemm_prepare,
     gemm_workspace_bytes,
@@ -31,6 +29,7 @@ from ._errors import (
     UnsupportedError,
     WrongTypeError,
 )
+from ._grouping import Grouping, GroupIssue
 from ._library import version as __version__
 from ._options import Emulation
 

@@ -318,6 +318,27 @@ def test_index_report_on_the_device(cuda):
     assert report.tolist()[:3] == [kiln.GroupIssue.DESCENDING, 1, 5]
 
 
+def test_the_gpu_is_that_of_the_tensors(cuda):
+    """Not the current one, and its current stream counts."""
+    if cuda.cuda.device_count() < 2:
+        pytest.skip("one GPU here")
+    operands = Gemm(64, 256, 256)
+    a, b = tensors(cuda, operands.pairs, "cuda:1")
+    assert cuda.cuda.current_device() == 0
+    side = cuda.cuda.Stream("cuda:1")
+    side.wait_stream(cuda.cuda.current_stream("cuda:1"))
+    with cuda.cuda.device(0):
+        d = kiln.gemm(a, b)
+        cuda.cuda.synchronize("cuda:1")
+    with cuda.cuda.stream(side):
+        on_side = kiln.gemm(a, b)
+    side.synchronize()
+    wanted = bits.gemm(operands.a, operands.a_scales, operands.b, operands.b_scales)
+    for got in (d, on_side):
+        assert got.device == a[0].device
+        np.testing.assert_array_equal(got.cpu().view(cuda.uint16).numpy(), bits.bf16(wanted))
+
+
 def test_fork(cuda):
     """A child of a process that has not used the GPU yet uses it; one of a process that has gets an
     error and no crash."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._calls import Grouping, gemm, grouped_gemm
+from ..._calls import gemm, grouped_gemm
 from ..._errors import InvalidArgumentError, WrongTypeError
+from ..._grouping import Grouping
 from ._knobs import settings
 from ._not_landed import refuse
 
