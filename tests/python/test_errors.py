@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 
@@ -11,6 +10,7 @@ import pytest
 
 import kiln
 from kiln import Grouping
+from on_device import OnDevice
 from operands import Gemm, Grouped
 from processes import run
 
@@ -204,42 +204,6 @@ def test_a_bad_setting_is_named():
         KILN_CACHE_DIR="relative/path",
     )
     assert "environment variable KILN_CACHE_DIR: wanted an absolute path" in said
-
-
-class _DLTensor(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("device", ctypes.c_int32 * 2),
-        ("ndim", ctypes.c_int32),
-        ("dtype", ctypes.c_uint8 * 4),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-        ("manager", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-    ]
-
-
-class OnDevice:
-    """A dense matrix that says it is in the memory of a device; nobody may follow its address."""
-
-    def __init__(self, code, bits, shape, device, address):
-        self.device, self.shape = device, shape
-        self.dims = (ctypes.c_int64 * len(shape))(*shape)
-        self.view = _DLTensor(
-            address, device, len(shape), (code, bits, 1, 0), self.dims, None, 0, None, None
-        )
-
-    def __dlpack__(self, **options):
-        make = ctypes.pythonapi.PyCapsule_New
-        make.restype, make.argtypes = (
-            ctypes.py_object,
-            [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
-        )
-        return make(ctypes.addressof(self.view), b"dltensor", None)
-
-    def __dlpack_device__(self):
-        return self.device
 
 
 E4M3, FP32 = (10, 8), (2, 32)
