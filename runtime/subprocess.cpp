@@ -40,11 +40,12 @@ struct SpawnActions {
   SpawnActions(const SpawnActions&) = delete;
   SpawnActions& operator=(const SpawnActions&) = delete;
 
-  void prepare(const std::string& directory, int output) {
+  /// False where the C library cannot have a new process start in a directory (glibc 2.28).
+  [[nodiscard]] bool prepare(const std::string& directory, int output) {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, output, 1);
     posix_spawn_file_actions_adddup2(&actions, output, 2);
-    posix_spawn_file_actions_addchdir_np(&actions, directory.c_str());
+    const int no_directory = posix_spawn_file_actions_addchdir_np(&actions, directory.c_str());
 #if defined(__GLIBC_PREREQ)
 #if __GLIBC_PREREQ(2, 34)
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
@@ -58,6 +59,7 @@ struct SpawnActions {
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setflags(
         &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    return no_directory == 0;
   }
 };
 
@@ -160,8 +162,12 @@ ProcessResult run_process(const Process& process) {
   FileDescriptor writing(ends[1]);
 
   SpawnActions spawn;
-  spawn.prepare(process.directory, writing.get());
   std::vector<std::string> arguments = process.arguments;
+  if (!spawn.prepare(process.directory, writing.get())) {
+    // A shell goes there and becomes the program.
+    const std::string shell[] = {"/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", process.directory};
+    arguments.insert(arguments.begin(), std::begin(shell), std::end(shell));
+  }
   std::vector<std::string> environment = cleaned_environment(process);
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, arguments.at(0).c_str(), &spawn.actions, &spawn.attributes,

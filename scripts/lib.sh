@@ -62,9 +62,7 @@ install_nvrtc() {
   say "Installing NVRTC's wheel into .venv (no CUDA toolkit here has one that fits)"
   package="nvidia-cuda-nvrtc>=13,<14"
   [ "$major" -ge 13 ] || package="nvidia-cuda-nvrtc-cu12>=12.3"
-  [ -e .venv/bin/python3 ] || python3 -m venv .venv
-  if ! .venv/bin/python3 -m pip install -q --disable-pip-version-check "$package" ||
-    ! find_nvrtc_wheel "$major"; then
+  if ! install_python_packages "$package" || ! find_nvrtc_wheel "$major"; then
     echo "NVRTC could not be installed: kernels for a GPU cannot be compiled here" >&2
   fi
 }
@@ -80,14 +78,33 @@ find_nvrtc_wheel() {
   return 1
 }
 
+# install_python_packages PACKAGES...: into .venv, as pip names them. Fails where there is no network.
+install_python_packages() {
+  [ -e .venv/bin/python3 ] || python3 -m venv .venv
+  .venv/bin/python3 -m pip install -q --disable-pip-version-check "$@"
+}
+
+# What the Python package is built with and tested with. Without network it is left out, and that is
+# said. Sets `with_python`.
+with_python=
+install_python_tools() {
+  if install_python_packages "apache-tvm-ffi>=0.1.9,<0.2" numpy ml_dtypes pytest 2>/dev/null; then
+    with_python=yes
+  else
+    echo "Packages from PyPI could not be installed: the Python package is not tested here" >&2
+  fi
+}
+
 # build PRESET TARGETS...: configures once and builds.
 build() {
   local preset=$1
   shift
   say "Building ($preset)"
-  local launcher=()
-  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-  cmake --preset "$preset" "${launcher[@]}" >/dev/null || return
+  local options=()
+  command -v ccache >/dev/null && options=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  # Said, since a build that was configured before tvm-ffi was there remembers that it was not.
+  [ -z "$with_python" ] || options+=(-DKILN_PYTHON=ON)
+  cmake --preset "$preset" "${options[@]}" >/dev/null || return
   cmake --build --preset "$preset" --parallel "$(nproc)" ${1:+--target "$@"} |
     awk '/warning|error|FAILED/ || NR % 25 == 0'
 }
@@ -135,6 +152,21 @@ run_tests() {
   done
   rm -rf "$logs"
   echo "$((passed + failed - before)) tests ran"
+}
+
+# run_python_tests ARGUMENTS...: pytest on the package in the build tree, and adds its totals. What
+# ends before its tests do counts as one failure.
+run_python_tests() {
+  local log p f code=0
+  log=$(mktemp)
+  PYTHONPATH=build/python PYTHONDONTWRITEBYTECODE=1 .venv/bin/python3 -m pytest -q -rs \
+    -p no:cacheprovider "$@" 2>&1 | tee "$log" || code=$?
+  p=$(grep -oE '^[0-9].* in [0-9.]+s' "$log" | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+' || true)
+  f=$(grep -cE '^(FAILED|ERROR) ' "$log" || true)
+  [ "$code" -eq 0 ] || [ "$f" -gt 0 ] || f=1
+  rm -f "$log"
+  passed=$((passed + ${p:-0}))
+  failed=$((failed + f))
 }
 
 print_totals() { printf '\n%d passed, %d failed\n' "$passed" "$failed"; }

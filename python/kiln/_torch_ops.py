@@ -1,0 +1,118 @@
+"""``torch.ops.kiln``: the operations as torch.compile sees them. Eager calls do not pass here.
+
+Each op writes its `out` and returns nothing, so that a fake has nothing to describe. A C that is
+the output itself is a flag: an op must not take the tensor that it writes twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ._calls import _gemm, _grouped_gemm
+from ._errors import UnsupportedError
+from ._frameworks import torch_argument
+
+_OPTIONS = (
+    "int? a_recipe=None, int? b_recipe=None, int? device=None, int? device_index=None, "
+    "int sm_budget=0, bool pdl=False, int invariance=0, int[] emulation=[]"
+)
+_SCHEMAS = {
+    "gemm": (
+        "gemm(Tensor a, Tensor a_scales, Tensor b, Tensor b_scales, Tensor(d!) out, "
+        f"Tensor? c=None, bool add_to_out=False, Tensor(w!)? workspace=None, {_OPTIONS}) -> ()"
+    ),
+    "grouped_gemm": (
+        "grouped_gemm(int kind, Tensor a, Tensor a_scales, Tensor b, Tensor b_scales, "
+        "Tensor(d!) out, Tensor index, Tensor? c=None, bool add_to_out=False, "
+        "SymInt alignment=128, SymInt expected_rows=0, Tensor(w!)? workspace=None, "
+        f"Tensor(r!)? index_report=None, {_OPTIONS}) -> ()"
+    ),
+}
+
+# Kept for the life of the process: an op goes with its Library.
+_library = torch.library.Library("kiln", "DEF")
+
+
+def _packed(
+    workspace: Any,
+    index_report: Any,
+    a_recipe: int | None = None,
+    b_recipe: int | None = None,
+    device: int | None = None,
+    device_index: int | None = None,
+    sm_budget: int = 0,
+    pdl: bool = False,
+    invariance: int = 0,
+    emulation: Sequence[int] = (),
+) -> tuple[Any, ...]:
+    """The options in the library's order (_options.py), on the current stream. Torch leaves out
+    arguments at the end that have the schema's default."""
+    return (
+        a_recipe, b_recipe, device, device_index, None, sm_budget, pdl, invariance, workspace,
+        index_report, *emulation,
+    )  # fmt: skip
+
+
+def _run_gemm(a, a_scales, b, b_scales, out, c=None, add_to_out=False, workspace=None, *options):
+    _gemm(
+        torch_argument(a), a_scales, torch_argument(b), b_scales, out, out if add_to_out else c,
+        *_packed(workspace, None, *options),
+    )  # fmt: skip
+
+
+def _run_grouped_gemm(
+    kind, a, a_scales, b, b_scales, out, index, c=None, add_to_out=False, alignment=128,
+    expected_rows=0, workspace=None, index_report=None, *options,
+):  # fmt: skip
+    _grouped_gemm(
+        kind, torch_argument(a), a_scales, torch_argument(b), b_scales, out, index,
+        out if add_to_out else c, alignment, expected_rows,
+        *_packed(workspace, index_report, *options),
+    )  # fmt: skip
+
+
+def _fake(*arguments: Any, **options: Any) -> None:
+    """Nothing to describe."""
+
+
+for _name, _run in (("gemm", _run_gemm), ("grouped_gemm", _run_grouped_gemm)):
+    _library.define(_SCHEMAS[_name])
+    for _key in ("CUDA", "CPU"):
+        _library.impl(_name, _run, _key)
+    torch.library.register_fake(f"kiln::{_name}", _fake, lib=_library)
+
+
+def _unpacked(operation: str, values: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
+    """The workspace, the index report, and the other options in the schema's order."""
+    (a_recipe, b_recipe, device, device_index, stream, sm_budget, pdl, invariance, workspace,
+     index_report, *emulation) = values  # fmt: skip
+    if stream is not None:
+        raise UnsupportedError(
+            f"{operation}: stream is given under torch.compile, wanted None: compiled code runs "
+            "on Torch's current stream"
+        )
+    rest = (
+        a_recipe, b_recipe, device, device_index, sm_budget, pdl, invariance,
+        [int(value) for value in emulation],
+    )  # fmt: skip
+    return workspace, index_report, rest
+
+
+def gemm(a: Any, b: Any, out: Any, c: Any, options: tuple[Any, ...]) -> None:
+    workspace, _, rest = _unpacked("gemm", options)
+    same = c is out
+    torch.ops.kiln.gemm(*a, *b, out, None if same else c, same, workspace, *rest)
+
+
+def grouped_gemm(
+    kind: int, a: Any, b: Any, out: Any, groups: Any, c: Any, options: tuple[Any, ...]
+) -> None:
+    workspace, index_report, rest = _unpacked("grouped_gemm", options)
+    same = c is out
+    torch.ops.kiln.grouped_gemm(
+        kind, *a, *b, out, groups.index, None if same else c, same, groups.alignment,
+        groups.expected_rows, workspace, index_report, *rest,
+    )  # fmt: skip

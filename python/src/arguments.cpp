@@ -1,0 +1,294 @@
+#include "arguments.hpp"
+
+#include <fmt/format.h>
+#include <tvm/ffi/extra/c_env_api.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+namespace kiln::python {
+namespace {
+
+constexpr std::int64_t kLeastInt = std::numeric_limits<int>::min();
+constexpr std::int64_t kMostInt = std::numeric_limits<int>::max();
+constexpr std::int64_t kMostInt64 = std::numeric_limits<std::int64_t>::max();
+
+bool is_cuda(const DLTensor& t) {
+  return t.device.device_type == kDLCUDA || t.device.device_type == kDLCUDAManaged;
+}
+bool is_host(const DLTensor& t) {
+  return t.device.device_type == kDLCPU || t.device.device_type == kDLCUDAHost;
+}
+
+/// NumPy knows neither E4M3 nor BF16: an array of bytes is one of E4M3 values, an array of 16-bit
+/// numbers one of BF16.
+std::optional<DType> dtype_of(const DLDataType& type) {
+  if (type.lanes != 1) return {};
+  const auto is = [&](int code, int bits) { return type.code == code && type.bits == bits; };
+  if (is(kDLFloat8_e4m3fn, 8) || is(kDLUInt, 8)) return DType::e4m3;
+  if (is(kDLBfloat, 16) || is(kDLUInt, 16)) return DType::bf16;
+  if (is(kDLFloat, 32)) return DType::fp32;
+  if (is(kDLInt, 32)) return DType::int32;
+  return {};
+}
+
+/// Kiln's name for it, or else DLPack's.
+std::string dtype_text(const DLDataType& type) {
+  if (const auto known = dtype_of(type)) return to_string(*known);
+  static constexpr std::array<const char*, 7> kNames = {"int",    "uint",    "float", "opaque",
+                                                        "bfloat", "complex", "bool"};
+  static constexpr std::array<const char*, 11> kSmallFloats = {
+      "float8_e3m4",     "float8_e4m3",   "float8_e4m3b11fnuz", "float8_e4m3fn",
+      "float8_e4m3fnuz", "float8_e5m2",   "float8_e5m2fnuz",    "float8_e8m0fnu",
+      "float6_e2m3fn",   "float6_e3m2fn", "float4_e2m1fn"};
+  std::string text = "unknown";
+  if (type.code < kNames.size())
+    text = fmt::format("{}{}", kNames[type.code], type.bits);
+  else if (type.code < kNames.size() + kSmallFloats.size())
+    text = kSmallFloats[type.code - kNames.size()];
+  return type.lanes == 1 ? text : fmt::format("{}x{}", text, type.lanes);
+}
+
+const char* type_text(const TVMFFIAny& value) {
+  switch (value.type_index) {
+    case kTVMFFINone:
+      return "None";
+    case kTVMFFIInt:
+      return "an int";
+    case kTVMFFIBool:
+      return "a bool";
+    case kTVMFFIFloat:
+      return "a float";
+    case kTVMFFITensor:
+    case kTVMFFIDLTensorPtr:
+      return "a tensor";
+    case kTVMFFIRawStr:
+    case kTVMFFISmallStr:
+    case kTVMFFIStr:
+      return "a str";
+    case kTVMFFIArray:
+      return "a list or tuple";
+    default:
+      return "an object that is no tensor (it has no __dlpack__)";
+  }
+}
+
+/// Of a tensor of one to three dimensions.
+TensorView view_of(const DLTensor& t, DType dtype) {
+  TensorView view;
+  view.data = static_cast<char*>(t.data) + t.byte_offset;
+  view.dtype = dtype;
+  bool empty = false;
+  for (int i = 0; i < t.ndim; ++i) empty |= t.shape[i] == 0;
+  // Without strides matrices, rows and columns lie densely one after another. Those of an empty
+  // tensor address nothing, and NumPy's are 0.
+  std::array<std::int64_t, 3> stride = {1, 1, 1};
+  for (int i = t.ndim - 1; i >= 0; --i) {
+    if (t.strides && !empty)
+      stride[i] = t.strides[i];
+    else if (i + 1 < t.ndim)
+      stride[i] = stride[i + 1] * std::max<std::int64_t>(t.shape[i + 1], 1);
+  }
+  if (t.ndim == 1) {
+    view.shape = {t.shape[0], 1};
+    view.stride = {stride[0], 1};
+    return view;
+  }
+  const int first = t.ndim - 2;
+  view.shape = {t.shape[first], t.shape[first + 1]};
+  view.stride = {stride[first], stride[first + 1]};
+  if (t.ndim == 3) {
+    view.batch = t.shape[0];
+    view.batch_stride = stride[0];
+  }
+  return view;
+}
+
+std::string place_text(bool cuda, int ordinal) {
+  return cuda ? fmt::format("the memory of cuda:{}", ordinal) : "host memory";
+}
+
+const char* to_text(Device::Kind kind) {
+  return kind == Device::Kind::cuda ? "cuda" : kind == Device::Kind::emu ? "emu" : "cpu";
+}
+
+}  // namespace
+
+void Arguments::refuse(const std::string& message) const {
+  throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}", operation_, message));
+}
+
+void Arguments::refuse_type(const std::string& message) const {
+  throw WrongType(fmt::format("{}: {}", operation_, message));
+}
+
+const TVMFFIAny* Arguments::next() {
+  const TVMFFIAny* value = index_ < count_ ? &values_[index_] : nullptr;
+  ++index_;
+  return value && value->type_index != kTVMFFINone ? value : nullptr;
+}
+
+const DLTensor* Arguments::next_tensor(const char* name) {
+  const TVMFFIAny* value = next();
+  if (!value) return nullptr;
+  const DLTensor* tensor = nullptr;
+  if (value->type_index == kTVMFFITensor)
+    tensor = TVMFFITensorGetDLTensorPtr(value->v_obj);
+  else if (value->type_index == kTVMFFIDLTensorPtr)
+    tensor = static_cast<const DLTensor*>(value->v_ptr);
+  else
+    refuse_type(fmt::format("{} is {}, wanted a tensor", name, type_text(*value)));
+  place(name, *tensor);
+  return tensor;
+}
+
+void Arguments::place(const char* name, const DLTensor& t) {
+  const bool cuda = is_cuda(t);
+  if (!cuda && !is_host(t))
+    refuse(fmt::format("{} is in the memory of DLPack's device type {}, wanted CUDA's or the CPU's",
+                       name, static_cast<int>(t.device.device_type)));
+  const Memory memory = cuda ? Memory::cuda : Memory::host;
+  const int ordinal = cuda ? t.device.device_id : 0;
+  if (memory_ == Memory::unknown) {
+    memory_ = memory;
+    ordinal_ = ordinal;
+    placed_by_ = name;
+  } else if (memory != memory_ || ordinal != ordinal_) {
+    refuse(fmt::format("{} is in {}, wanted {} as {}", name, place_text(cuda, ordinal),
+                       place_text(memory_ == Memory::cuda, ordinal_), placed_by_));
+  }
+}
+
+std::optional<TensorView> Arguments::optional_tensor(const char* name, int rank,
+                                                     std::initializer_list<DType> dtypes) {
+  const DLTensor* t = next_tensor(name);
+  if (!t) return {};
+  const std::optional<DType> dtype = dtype_of(t->dtype);
+  if (std::find(dtypes.begin(), dtypes.end(), dtype) == dtypes.end()) {
+    std::string wanted;
+    for (const DType type : dtypes) wanted.append(wanted.empty() ? "" : " or ") += to_string(type);
+    refuse_type(fmt::format("{} has dtype {}, wanted {}", name, dtype_text(t->dtype), wanted));
+  }
+  if (t->ndim != rank) refuse(fmt::format("{} has {} dimensions, wanted {}", name, t->ndim, rank));
+  return view_of(*t, *dtype);
+}
+
+TensorView Arguments::tensor(const char* name, int rank, std::initializer_list<DType> dtypes) {
+  const auto view = optional_tensor(name, rank, dtypes);
+  if (!view) refuse_type(fmt::format("{} is None, wanted a tensor", name));
+  return *view;
+}
+
+ScaleRecipe inferred_recipe(const TensorView& values, const TensorView& scales, ScaleRecipe usual) {
+  const std::int64_t rows = values.shape[0];
+  const auto fits = [&](ScaleRecipe recipe) {
+    return scales.shape[0] == (recipe == ScaleRecipe::row_1x128 ? rows : (rows + 127) / 128);
+  };
+  const ScaleRecipe other =
+      usual == ScaleRecipe::row_1x128 ? ScaleRecipe::block_128x128 : ScaleRecipe::row_1x128;
+  return fits(other) && !fits(usual) ? other : usual;
+}
+
+ScaledTensor Arguments::scaled(const char* name, const char* scales_name, int rank,
+                               ScaleRecipe usual) {
+  const TensorView values = tensor(name, rank, {DType::e4m3});
+  const TensorView scales = tensor(scales_name, rank, {DType::fp32});
+  return {values, scales, inferred_recipe(values, scales, usual)};
+}
+
+std::int64_t Arguments::integer(const char* name, std::int64_t least, std::int64_t most,
+                                std::int64_t otherwise) {
+  const TVMFFIAny* value = next();
+  if (!value) return otherwise;
+  if (value->type_index != kTVMFFIInt)
+    refuse_type(fmt::format("{} is {}, wanted an int", name, type_text(*value)));
+  if (value->v_int64 < least || value->v_int64 > most)
+    refuse(fmt::format("{} is {}, wanted {} to {}", name, value->v_int64, least, most));
+  return value->v_int64;
+}
+
+bool Arguments::boolean(const char* name, bool otherwise) {
+  const TVMFFIAny* value = next();
+  if (!value) return otherwise;
+  if (value->type_index != kTVMFFIBool && value->type_index != kTVMFFIInt)
+    refuse_type(fmt::format("{} is {}, wanted a bool", name, type_text(*value)));
+  return value->v_int64 != 0;
+}
+
+Device Arguments::device(std::int64_t kind, std::int64_t index) const {
+  const bool in_cuda = memory_ == Memory::cuda;
+  Device device;
+  device.kind = kind >= 0 ? static_cast<Device::Kind>(kind)
+                : in_cuda ? Device::Kind::cuda
+                          : Device::Kind::cpu;
+  const bool wants_cuda = device.kind == Device::Kind::cuda;
+  if (wants_cuda != in_cuda)
+    refuse(fmt::format("{} is in {}, wanted {} for device {}", placed_by_,
+                       place_text(in_cuda, ordinal_),
+                       wants_cuda ? "the memory of a GPU" : "host memory", to_text(device.kind)));
+  if (wants_cuda && index >= 0 && index != ordinal_)
+    refuse(fmt::format("{} is in {}, wanted {} for device cuda:{}", placed_by_,
+                       place_text(true, ordinal_), place_text(true, static_cast<int>(index)),
+                       index));
+  device.index = wants_cuda ? ordinal_ : index >= 0 ? static_cast<int>(index) : 0;
+  return device;
+}
+
+void* Arguments::stream(const Device& device) {
+  const TVMFFIAny* value = next();
+  if (!value)
+    return device.kind == Device::Kind::cuda ? TVMFFIEnvGetStream(kDLCUDA, device.index) : nullptr;
+  if (value->type_index != kTVMFFIInt && value->type_index != kTVMFFIOpaquePtr)
+    refuse_type(fmt::format("stream is {}, wanted a stream", type_text(*value)));
+  return value->v_ptr;
+}
+
+void Arguments::workspace(Options& options) {
+  const DLTensor* t = next_tensor("workspace");
+  if (!t) return;
+  const bool contiguous = t->ndim == 1 && (t->shape[0] <= 1 || !t->strides || t->strides[0] == 1);
+  if (!contiguous) refuse("workspace is not one contiguous dimension, wanted that");
+  options.workspace = static_cast<char*>(t->data) + t->byte_offset;
+  options.workspace_bytes = t->shape[0] * t->dtype.bits * t->dtype.lanes / 8;
+}
+
+void Arguments::index_report(Options& options) {
+  const auto report = optional_tensor("index_report", 1, {DType::int32});
+  if (!report) return;
+  if (report->shape[0] != 4 || report->stride[0] != 1)
+    refuse(fmt::format("index_report has {} elements of stride {}, wanted 4 of stride 1",
+                       report->shape[0], report->stride[0]));
+  options.index_report = static_cast<std::int32_t*>(report->data);
+}
+
+Emulation Arguments::emulation() {
+  Emulation emulation;
+  emulation.seed = static_cast<std::uint64_t>(integer("emulation.seed", 0, kMostInt64, 1));
+  emulation.policy = static_cast<Emulation::Policy>(integer("emulation.policy", 0, 5, 0));
+  emulation.check = boolean("emulation.check", false);
+  emulation.arithmetic =
+      static_cast<Emulation::Arithmetic>(integer("emulation.arithmetic", 0, 2, 0));
+  emulation.threads = static_cast<int>(integer("emulation.threads", kLeastInt, kMostInt, 0));
+  return emulation;
+}
+
+Options Arguments::options(ScaleRecipe& a, ScaleRecipe& b) {
+  for (ScaleRecipe* recipe : {&a, &b})
+    *recipe = static_cast<ScaleRecipe>(integer("recipe", 0, 1, static_cast<int>(*recipe)));
+  Options options;
+  const std::int64_t kind = integer("device", 0, 2, -1);
+  options.device = device(kind, integer("device's index", 0, kMostInt, -1));
+  options.stream = stream(options.device);
+  if (index_ >= count_) return options;  // the short form: no option but the defaults
+  // The operation checks the ranges of the rest.
+  options.sm_budget = static_cast<int>(integer("sm_budget", kLeastInt, kMostInt, 0));
+  options.pdl = boolean("pdl", false);
+  options.invariance = static_cast<Invariance>(integer("invariance", 0, 1, 0));
+  workspace(options);
+  index_report(options);
+  options.emulation = emulation();
+  return options;
+}
+
+}  // namespace kiln::python

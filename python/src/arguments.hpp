@@ -1,0 +1,74 @@
+// What a call from Python brings across tvm-ffi's C ABI, read as the types of Kiln's C++ API.
+//
+// Only the C part of tvm-ffi is used (functions, tensors by DLPack, the stream), since that is the
+// part that promises not to change: one library serves every Python, Torch and tvm-ffi 0.1.
+#pragma once
+
+#include <tvm/ffi/c_api.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+
+#include "kiln/kiln.hpp"
+
+namespace kiln::python {
+
+/// An argument of another type, or a tensor of another dtype, than wanted: TypeError to Python.
+class WrongType : public Error {
+ public:
+  explicit WrongType(const std::string& message) : Error(ErrorCode::invalid_argument, message) {}
+};
+
+/// The arguments of one call, read in the order in which python/kiln/_calls.py passes them; each
+/// reader takes the name that an error gives the argument. Arguments at the end may be missing:
+/// they count as None, which stands for the default of an optional one.
+class Arguments {
+ public:
+  Arguments(const char* operation, const TVMFFIAny* values, int count)
+      : operation_(operation), values_(values), count_(count) {}
+
+  /// A tensor of `rank` dimensions (3: a batch of matrices) and one of the dtypes.
+  TensorView tensor(const char* name, int rank, std::initializer_list<DType> dtypes);
+  std::optional<TensorView> optional_tensor(const char* name, int rank,
+                                            std::initializer_list<DType> dtypes);
+  /// Values, then scales, whose recipe is inferred_recipe().
+  ScaledTensor scaled(const char* name, const char* scales_name, int rank, ScaleRecipe usual);
+
+  std::int64_t integer(const char* name, std::int64_t least, std::int64_t most,
+                       std::int64_t otherwise);
+  bool boolean(const char* name, bool otherwise);
+
+  /// The rest: recipes that override the inferred ones, then every field of Options. To be read
+  /// after the tensors, since they say which device it is.
+  Options options(ScaleRecipe& a, ScaleRecipe& b);
+
+ private:
+  enum class Memory : std::uint8_t { unknown, host, cuda };
+
+  const TVMFFIAny* next();
+  const DLTensor* next_tensor(const char* name);
+  void place(const char* name, const DLTensor& tensor);
+  Device device(std::int64_t kind, std::int64_t index) const;
+  void* stream(const Device& device);
+  void workspace(Options& options);
+  void index_report(Options& options);
+  Emulation emulation();
+  [[noreturn]] void refuse(const std::string& message) const;
+  [[noreturn]] void refuse_type(const std::string& message) const;
+
+  const char* operation_;
+  const TVMFFIAny* values_;
+  int count_;
+  int index_ = 0;
+  Memory memory_ = Memory::unknown;
+  int ordinal_ = 0;
+  const char* placed_by_ = nullptr;  // the tensor that said which memory it is
+};
+
+/// The recipe that the number of the scales' rows says. The usual one where it says both (they mean
+/// the same there) or neither (the operation's check then says what was wanted).
+ScaleRecipe inferred_recipe(const TensorView& values, const TensorView& scales, ScaleRecipe usual);
+
+}  // namespace kiln::python
