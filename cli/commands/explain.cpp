@@ -118,18 +118,19 @@ void print_text(const ExplainRequest& request, const GemmProblem& problem,
                     [](const GemmCandidate& candidate) { return !candidate.refused.empty(); }));
   const std::size_t able = candidates.size() - refused;
   std::fputs(
-      fields(
-          {{"problem",
-            fmt::format("M={} N={} K={}, D {}, C {}, scales {}", problem.m, problem.n, problem.k,
-                        word_of(problem.d), word_of(problem.c), recipe_text(problem.b_scales))},
-           {"copies", fmt::format("loads by {}, stores by {}",
-                                  problem.load == CopyPath::tma ? "the copy engine" : "threads",
-                                  problem.store == CopyPath::tma ? "the copy engine" : "threads")},
-           {"planned for",
-            request.arch.description +
-                (problem.sm_budget > 0 ? fmt::format(", of which {}", problem.sm_budget) : "")},
-           {"candidates", fmt::format("{} can run, {} refused", able, refused)},
-           {"chosen", able > 0 ? to_string(candidates.front().plan.config) : "none"}})
+      fields({{"problem",
+               fmt::format("M={} N={} K={}, D {}, C {}, scales {}", problem.m, problem.n, problem.k,
+                           word_of(problem.d), word_of(problem.c), recipe_text(problem.b_scales))},
+              {"copies",
+               fmt::format("loads by {}, stores by {}, scales by {}",
+                           problem.load == CopyPath::tma ? "the copy engine" : "threads",
+                           problem.store == CopyPath::tma ? "the copy engine" : "threads",
+                           problem.scales == ScaleCopy::plain ? "threads" : "the copy engine")},
+              {"planned for",
+               request.arch.description +
+                   (problem.sm_budget > 0 ? fmt::format(", of which {}", problem.sm_budget) : "")},
+              {"candidates", fmt::format("{} can run, {} refused", able, refused)},
+              {"chosen", able > 0 ? to_string(candidates.front().plan.config) : "none"}})
           .c_str(),
       stdout);
   if (able > 0) {
