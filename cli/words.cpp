@@ -95,8 +95,9 @@ GemmProblem problem_of(const GemmShape& shape, const GemmTypes& types) {
   const bool load = types.padded_rows || shape.k % 16 == 0;
   const bool store = d_row % 16 == 0;  // the copy engine clips a store at whole 16-byte pieces
   // Those of blocks lie along K, those of rows along the rows.
-  const bool scales = types.b_scales == BScales::row_1x128 ? shape.m % 4 == 0 && shape.n % 4 == 0
-                                                           : (shape.k + 127) / 128 % 4 == 0;
+  const bool scales = types.padded_rows ||
+                      (types.b_scales == BScales::row_1x128 ? shape.m % 4 == 0 && shape.n % 4 == 0
+                                                            : (shape.k + 127) / 128 % 4 == 0);
   return {.m = shape.m,
           .n = shape.n,
           .k = shape.k,

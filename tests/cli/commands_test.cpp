@@ -139,7 +139,8 @@ TEST(ExplainGrouped, EveryKindAndBadWords) {
 }
 
 TEST(CliExplain, ShowsThePlannersChoice) {
-  const GemmPlan plan = plan_gemm({.m = 4096, .n = 2112, .k = 7168}, h200());
+  const GemmPlan plan =
+      plan_gemm({.m = 4096, .n = 2112, .k = 7168, .scales = ScaleCopy::tma_mn}, h200());
   const Outcome outcome = kiln({"explain", "gemm", "4096", "2112", "7168"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr(fmt::format("chosen       {}\n", to_string(plan.config))));
@@ -245,8 +246,10 @@ TEST_F(CliCompile, FillsTheCacheOnce) {
     EXPECT_EQ(kernel["spill_store_bytes"], 0);
     EXPECT_GT(kernel["cubin_bytes"], 0);
   }
-  EXPECT_EQ(first["kernels"][0]["config"],
-            to_string(plan_gemm({.m = 4096, .n = 7168, .k = 2048}, h200()).config));
+  EXPECT_EQ(
+      first["kernels"][0]["config"],
+      to_string(plan_gemm({.m = 4096, .n = 7168, .k = 2048, .scales = ScaleCopy::tma_mn}, h200())
+                    .config));
   for (const Json& kernel : json_of(compile(shapes))["kernels"])
     EXPECT_EQ(kernel["compiled"], false);
   EXPECT_EQ(json_of(cache_command({"stats", "--json"}))["entries"], 2);
