@@ -42,25 +42,23 @@ TensorMapSpec batch_map_of(const TensorView& t, Element element, int box_rows, i
 
 namespace {
 
-TensorView innermost_last(TensorView scales, bool k_major) {
-  if (k_major) return scales;
+/// As a matrix whose rows are what lies together.
+template <class MapOf>
+TensorMapSpec in_boxes(TensorView scales, const ScaleBox& box, MapOf map) {
+  if (box.k_major) return map(scales, Element::fp32, box.width(), kScaleRun, Swizzle::none);
   std::swap(scales.shape[0], scales.shape[1]);
   std::swap(scales.stride[0], scales.stride[1]);
-  return scales;
+  return map(scales, Element::fp32, kScaleRun, box.width(), Swizzle::none);
 }
 
 }  // namespace
 
 TensorMapSpec scale_map_of(const TensorView& scales, const ScaleBox& box) {
-  return map_of(innermost_last(scales, box.k_major), Element::fp32,
-                box.k_major ? box.width() : kScaleRun, box.k_major ? kScaleRun : box.width(),
-                Swizzle::none);
+  return in_boxes(scales, box, map_of);
 }
 
 TensorMapSpec batch_scale_map_of(const TensorView& scales, const ScaleBox& box) {
-  return batch_map_of(innermost_last(scales, box.k_major), Element::fp32,
-                      box.k_major ? box.width() : kScaleRun, box.k_major ? kScaleRun : box.width(),
-                      Swizzle::none);
+  return in_boxes(scales, box, batch_map_of);
 }
 
 TensorMap encode(Backend& backend, const char* operation, const char* name,
