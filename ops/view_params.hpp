@@ -7,6 +7,16 @@
 
 namespace kiln {
 
+/// Whether a kernel is of a problem's types, and copies nothing by an engine that its views rule
+/// out.
+template <class Config, class Problem>
+bool fits(const Config& config, const Problem& problem) {
+  return config.b_scales == problem.b_scales && config.c == problem.c && config.d == problem.d &&
+         (config.load == CopyPath::plain || problem.load == CopyPath::tma) &&
+         (config.store == CopyPath::plain || problem.store == CopyPath::tma) &&
+         (config.scales == ScaleCopy::plain || problem.scales == config.scales);
+}
+
 /// A map of a matrix (two dimensions), or of a batch (three, however many matrices it has).
 TensorMapSpec map_of(const TensorView& t, Element element, int box_rows, int box_columns,
                      Swizzle swizzle);

@@ -196,11 +196,7 @@ void grouped_gemm_with_config(const GroupedGemmArgs& args, const GroupedConfig& 
   if (const char* reason = refusal(config))
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("grouped_gemm: config {} is refused: {}", to_string(config), reason));
-  const bool paths_fit = (problem.load == CopyPath::tma || config.load == CopyPath::plain) &&
-                         (problem.store == CopyPath::tma || config.store == CopyPath::plain) &&
-                         (config.scales == problem.scales || config.scales == ScaleCopy::plain);
-  if (config.b_scales != problem.b_scales || config.c != problem.c || config.d != problem.d ||
-      !paths_fit)
+  if (!fits(config, problem))
     throw Error(
         ErrorCode::invalid_argument,
         fmt::format("grouped_gemm: config {} does not fit the operands", to_string(config)));
