@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "docs/ladder/rungs.hpp"
 #include "runtime/embedded_sources.hpp"
 
 namespace kiln {
@@ -16,23 +17,31 @@ std::string without_comments(std::string_view text) {
   return std::regex_replace(std::string(text), std::regex("//[^\n]*"), "");
 }
 
-TEST(Seam, NoCudaBuiltinOutsideDevicePtx) {
-  const std::regex builtin(
+/// The first CUDA builtin that a text names, or "".
+std::string builtin_in(std::string_view source) {
+  static const std::regex builtin(
       R"(\b(threadIdx|blockIdx|blockDim|gridDim|warpSize|__shared__|__constant__|__syncthreads\w*|)"
       R"(__syncwarp|__shfl\w*|__ballot\w*|__any\w*|__all\w*|__activemask|__match\w*|__reduce\w*|)"
       R"(__ldg|__cvta\w*|__nanosleep|__threadfence\w*|clock64|clock|globaltimer|atomic\w+|asm|)"
       R"(__global__|__device__|__host__|__float\w+|__int_as\w+|__uint_as\w+|__f\w+_rn|)"
       R"(__launch_bounds__|__trap)\b)");
+  const std::string text = without_comments(source);
+  std::smatch match;
+  return std::regex_search(text, match, builtin) ? match[0].str() : "";
+}
+
+TEST(Seam, NoCudaBuiltinOutsideDevicePtx) {
   int files = 0;
   for (const EmbeddedSource& source : embedded_sources()) {
     // types.hpp defines DEV, the one word for __device__.
     if (source.name.starts_with("device/ptx/") || source.name == "device/types.hpp") continue;
     ++files;
-    const std::string text = without_comments(source.text);
-    std::smatch match;
-    EXPECT_FALSE(std::regex_search(text, match, builtin)) << source.name << " names " << match[0];
+    EXPECT_EQ(builtin_in(source.text), "") << source.name;
   }
   EXPECT_GE(files, 8);
+  for (const ladder::Rung& rung : ladder::rungs())
+    EXPECT_EQ(builtin_in(ladder::source_of(rung)), "") << rung.name;
+  EXPECT_EQ(builtin_in("int i = threadIdx.x;"), "threadIdx");
 }
 
 /// What lies in no `detail`.
