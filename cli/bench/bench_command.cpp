@@ -1,4 +1,4 @@
-// `kiln bench gemm`, `grouped`, `companions`, `host` and `compare`.
+// `kiln bench gemm`, `grouped`, `companions`, `ladder`, `host`, `compare` and `report`.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -9,6 +9,7 @@
 #include "cli/bench/gemm_command.hpp"
 #include "cli/bench/grouped_command.hpp"
 #include "cli/bench/host_bench.hpp"
+#include "cli/bench/ladder_flow.hpp"
 #include "cli/bench/results.hpp"
 #include "cli/bench/stats.hpp"
 #include "cli/commands.hpp"
@@ -103,6 +104,12 @@ void add_bench_command(CLI::App& program) {
   bench::add_companions_options(*companions, *companions_request);
   companions->callback(
       [companions_request] { bench::run_companions_command(*companions_request); });
+
+  CLI::App* ladder = bench->add_subcommand(
+      "ladder", "the teaching kernels of docs/ladder beside the library's call");
+  const auto ladder_request = std::make_shared<bench::LadderRequest>();
+  bench::add_ladder_options(*ladder, *ladder_request);
+  ladder->callback([ladder_request] { bench::run_ladder_command(*ladder_request); });
 
   CLI::App* host =
       bench->add_subcommand("host", "host time of a call, and of the first one in a process");

@@ -8,8 +8,9 @@ if(GIT)
                   OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
   if(NOT failed)
     set(commit "${head}")
-    # Results are written while figures are taken; they change no code.
-    execute_process(COMMAND ${GIT} -C ${ROOT} status --porcelain -- . ":!bench/results" ":!docs"
+    # Results and texts are written while figures are taken; they change no code. (The kernels in
+    # docs/ladder are code.)
+    execute_process(COMMAND ${GIT} -C ${ROOT} status --porcelain -- . ":!bench/results" ":!*.md"
                     OUTPUT_VARIABLE changes ERROR_QUIET)
     if(changes)
       set(dirty "true")

@@ -52,6 +52,7 @@ inline std::string name_of(const GemmSpec& spec) { return name_of(key_of(spec));
 inline constexpr double kDramBytesPerUs = 4.42e6;  // a pure read of 4 GiB on an H200
 inline constexpr double kColdStartUs = 2;          // of a cold kernel before bandwidth shows
 inline constexpr double kFlopsPerUs = 1.6e9;  // dense FP8 that an H200 sustains under its power
+inline constexpr double kPeakFlopsPerUs = 1.979e9;  // and by its datasheet
 
 double flops_of(const GemmSpec& spec);
 /// A, B and their scales once, D once, C once.
