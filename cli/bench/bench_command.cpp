@@ -9,6 +9,7 @@
 #include "cli/bench/gemm_command.hpp"
 #include "cli/bench/grouped_command.hpp"
 #include "cli/bench/host_bench.hpp"
+#include "cli/bench/html_report.hpp"
 #include "cli/bench/ladder_flow.hpp"
 #include "cli/bench/results.hpp"
 #include "cli/bench/stats.hpp"
@@ -77,6 +78,25 @@ void add_compare(CLI::App& bench) {
   app->callback([request] { run_compare(*request); });
 }
 
+struct ReportRequest {
+  std::string html;
+  std::vector<std::string> files;
+};
+
+void add_report(CLI::App& bench) {
+  CLI::App* app = bench.add_subcommand(
+      "report", "files of results as one HTML page: tables, ratios, time against M, roofline");
+  const auto request = std::make_shared<ReportRequest>();
+  app->add_option("--html", request->html, "the page to write")->required()->type_name("FILE");
+  app->add_option("files", request->files, "what --json wrote")->required()->type_name("R.json");
+  app->callback([request] {
+    HtmlPage page(request->html);
+    std::vector<ReportedFile> files;
+    for (const std::string& file : request->files) files.push_back({file, read_results(file)});
+    page.write(files);
+  });
+}
+
 }  // namespace
 }  // namespace kiln::bench
 
@@ -118,6 +138,7 @@ void add_bench_command(CLI::App& program) {
   host->callback([host_request] { bench::run_host_command(*host_request); });
 
   bench::add_compare(*bench);
+  bench::add_report(*bench);
 }
 
 }  // namespace kiln::cli

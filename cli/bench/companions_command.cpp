@@ -3,6 +3,7 @@
 #include "cli/bench/companions_flow.hpp"
 #include "cli/bench/console.hpp"
 #include "cli/bench/cuda_rig.hpp"
+#include "cli/bench/html_report.hpp"
 #include "cli/device_copy.hpp"
 
 namespace kiln::bench {
@@ -41,10 +42,12 @@ void run_companions_command(const CompanionsRequest& request) {
   print(fmt::format("the driver's copy of 1 GiB: {:.0f} GB/s, read and written\n", copy));
   print(machine.clocks_before());
   ResultFile file(request.json, std::move(run));
+  HtmlPage page(request.html);
   const FlowResult result =
       run_companions_flow(request, {machine.backend(), machine.timer(), machine.clocks()},
                           {.device = {Device::Kind::cuda, request.device}}, file, print);
   print(machine.finish(file));
+  page.write({{"kiln bench companions", file.json()}});
   check_outcome(result);
 }
 

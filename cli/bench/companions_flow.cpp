@@ -170,6 +170,7 @@ void add_companions_options(CLI::App& app, CompanionsRequest& r) {
   add_count(app, "--warm-up", r.warm_up, 0, "runs before them (default 3)");
   add_count(app, "--flush-mb", r.flush_mb, 1, "size of the fill (default 1000)");
   app.add_option("--json", r.json, "write the results here, after every row")->type_name("FILE");
+  app.add_option("--html", r.html, "write them here as a page at the end")->type_name("FILE");
   add_count(app, "--device", r.device, 0, "CUDA device (default 0)");
   r.sizes_mb = {1, 4, 16, 64, 256, 1024};
 }

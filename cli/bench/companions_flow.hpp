@@ -16,7 +16,7 @@ namespace kiln::bench {
 struct CompanionsRequest {
   std::vector<std::string> ops;  // empty: all
   std::vector<int> sizes_mb;     // of the largest operand; empty: 1, 4, 16, 64, 256, 1024
-  std::string json;
+  std::string json, html;
   Flush flush = Flush::clean;
   int runs = 20, warm_up = 3, device = 0, flush_mb = 1000;
 };

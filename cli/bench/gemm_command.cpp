@@ -5,6 +5,7 @@
 
 #include "cli/bench/console.hpp"
 #include "cli/bench/cuda_rig.hpp"
+#include "cli/bench/html_report.hpp"
 #include "kiln/error.hpp"
 #include "runtime/cuda_backend.hpp"
 
@@ -57,10 +58,12 @@ void run_gemm_command(const GemmRequest& request) {
   print(machine.clocks_before());
 
   ResultFile file(request.json, std::move(run));
+  HtmlPage page(request.html);
   const FlowResult result = run_gemm_flow(
       request, plan, file_of_peers,
       {runner.backend(), machine.timer(), machine.clocks(), baselines}, runner, file, print);
   print(machine.finish(file));
+  page.write({{"kiln bench gemm", file.json()}});
   check_outcome(result);
 }
 

@@ -131,6 +131,7 @@ void add_gemm_options(CLI::App& app, GemmRequest& r) {
   app.add_flag("--scale-layouts", r.scale_layouts,
                "measure every layout of the scales, side by side");
   app.add_option("--json", r.json, "write the results here, after every row")->type_name("FILE");
+  app.add_option("--html", r.html, "write them here as a page at the end")->type_name("FILE");
   add_count(app, "--device", r.device, 0, "CUDA device (default 0)");
 }
 

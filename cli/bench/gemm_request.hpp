@@ -16,7 +16,7 @@ namespace kiln::bench {
 
 struct GemmRequest {
   std::vector<GemmSpec> shapes;
-  std::string suite, section, against, config, json;
+  std::string suite, section, against, config, json, html;
   std::string compiler;  // "nvrtc", "nvcc"; empty: what KILN_COMPILER says
   std::vector<std::string> baselines;
   std::optional<ScaleRecipe> recipe;

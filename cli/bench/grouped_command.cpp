@@ -4,6 +4,7 @@
 
 #include "cli/bench/console.hpp"
 #include "cli/bench/cuda_rig.hpp"
+#include "cli/bench/html_report.hpp"
 
 namespace kiln::bench {
 
@@ -30,11 +31,13 @@ void run_grouped_command(const GroupedRequest& request) {
   print(fmt::format("sizes drawn with seed {}\n", request.seed));
   print(machine.clocks_before());
   ResultFile file(request.json, std::move(run));
+  HtmlPage page(request.html);
   const FlowResult result =
       run_grouped_flow(request, plan, peers ? &*peers : nullptr,
                        {machine.backend(), machine.timer(), machine.clocks()},
                        {.device = {Device::Kind::cuda, request.device}}, file, print);
   print(machine.finish(file));
+  page.write({{"kiln bench grouped", file.json()}});
   check_outcome(result);
 }
 

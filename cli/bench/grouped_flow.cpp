@@ -362,6 +362,7 @@ void add_grouped_options(CLI::App& app, GroupedRequest& r) {
       ->type_name("FIELD=VALUE,...");
   add_count(app, "--candidates", r.candidates, 0, "measure the planner's N next choices too");
   app.add_option("--json", r.json, "write the results here, after every row")->type_name("FILE");
+  app.add_option("--html", r.html, "write them here as a page at the end")->type_name("FILE");
   add_count(app, "--device", r.device, 0, "CUDA device (default 0)");
 }
 

@@ -17,7 +17,7 @@ namespace kiln::bench {
 
 struct GroupedRequest {
   std::vector<GroupedSpec> shapes;
-  std::string suite, section, against, config, json;
+  std::string suite, section, against, config, json, html;
   std::vector<Grouping::Kind> kinds;
   std::optional<ScaleRecipe> recipe;
   std::optional<OutType> out;

@@ -1,5 +1,6 @@
 #include "cli/bench/console.hpp"
 #include "cli/bench/cuda_rig.hpp"
+#include "cli/bench/html_report.hpp"
 #include "cli/bench/ladder_flow.hpp"
 
 namespace kiln::bench {
@@ -16,11 +17,13 @@ void run_ladder_command(const LadderRequest& request) {
   print(machine.head(run));
   print(machine.clocks_before());
   ResultFile file(request.json, std::move(run));
+  HtmlPage page(request.html);
   const Options options{.device = {Device::Kind::cuda, request.device}};
   const FlowResult result = run_ladder_flow(
       request, {machine.backend(), machine.timer(), machine.clocks(), {}},
       [&](const GemmArgs& args) { gemm(args, options); }, file, print);
   print(machine.finish(file));
+  page.write({{"kiln bench ladder", file.json()}});
   check_outcome(result);
 }
 

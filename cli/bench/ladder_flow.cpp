@@ -137,6 +137,7 @@ void add_ladder_options(CLI::App& app, LadderRequest& r) {
   add_count(app, "--warm-up", r.warm_up, 0, "runs before them (default 2)");
   add_count(app, "--flush-mb", r.flush_mb, 1, "size of the fill (default 8000)");
   app.add_option("--json", r.json, "write the results here, after every row")->type_name("FILE");
+  app.add_option("--html", r.html, "write them here as a page at the end")->type_name("FILE");
   add_count(app, "--device", r.device, 0, "CUDA device (default 0)");
 }
 

@@ -125,6 +125,17 @@ Json read_results(const std::string& path) {
   throw Error(ErrorCode::io, path + " is no JSON file of results: wanted an object of sections");
 }
 
+std::string row_name(const Json& row) {
+  if (is_row(row)) return identity(row);
+  std::string text;
+  for (const char* name :
+       {"shape", "cache", "expr", "groups", "rows", "m", "n", "k", "batch", "heads", "kind"})
+    if (row.contains(name) && row[name].is_primitive())
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
+                          row[name].is_string() ? row[name].get<std::string>() : row[name].dump());
+  return text;
+}
+
 std::string utc_now() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
 }

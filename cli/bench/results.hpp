@@ -30,6 +30,10 @@ class ResultFile {
 /// What a file of results (or of peers' times) holds. Throws Error{io} naming the file.
 Json read_results(const std::string& path);
 
+/// A row in words: its shape and whatever else tells it from the others of its section. A row
+/// without M, N and K (of host times, of other files) by those fields that it has.
+std::string row_name(const Json& row);
+
 /// The commit that the program was built from, and whether the tree had changes.
 struct BuildInfo {
   std::string commit;  // "unknown" outside a repository

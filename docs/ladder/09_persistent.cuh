@@ -1,12 +1,16 @@
 // 9. CTAs that stay, an epilogue that hides, tiles in an order that the L2 likes.
 //
-// New here, three things that need each other:
+// New here, things that keep the tensor core busy between blocks and between tiles:
 // - One CTA an SM walks over many tiles. The copy warps run ahead into the next tile while the math
 //   warps finish this one, so the pipeline fills once and not once a tile.
 // - D leaves by the copy engine. A warp rounds its sums to BF16 and lays them out with stmatrix in
 //   shared memory, as strips of 64 columns under the 128-byte swizzle; one thread starts the copies
 //   and the next tile begins while they run. Before the strips are written again it waits until
 //   they have been read. Whole lines are written, where rung 8 wrote 16 bytes of a row at a time.
+// - Within a tile, a warpgroup waits for the next stage while its last wave is being multiplied,
+// and
+//   the loop is unrolled by the four blocks of a run of scales: between two chains of wgmmas
+//   nothing is left but the promotion.
 // - Tiles go down a band of eight tile rows before the next column, so that the 132 tiles that run
 // at
 //   once are nearly a square of D: their rows of A and B are read from the L2 by twelve or so CTAs.
@@ -130,13 +134,17 @@ struct Persistent {
   DEV static void multiply(const Params& p, Shared& s) {
     const int warp = warp_idx(), warpgroup = warp / 4, wave_row = warpgroup * kWaves * 64;
     const int row = wave_row + warp % 4 * 16 + lane_idx() / 4;  // in the tile
+    const int blocks = p.k / 128;
     const bool leader = warp % 4 == 0 && elect_one();
     Cursor<kStages> at;
     Cursor<kRuns> run;
     for_each_tile(p, [&](int first_row, int first_column) {
       float sum[kWaves][kColumns / 2] = {};
-      for (int q = 0; q < p.k / 128; ++q, at.advance()) {
-        mbarrier_wait(&s.full[at.slot], at.phase);
+      mbarrier_wait(&s.full[at.slot], at.phase);
+      KILN_UNROLL_BY_4  // so that q % kRun is known
+      for (int q = 0; q < blocks; ++q) {
+        Cursor<kStages> next = at;
+        next.advance();
         KILN_UNROLL
         for (int wave = 0; wave < kWaves; ++wave) {
           float product[kColumns / 2];
@@ -147,6 +155,7 @@ struct Persistent {
           for (int k = 0; k < 4; ++k) wgmma_e4m3<kColumns>(product, a + 2 * k, b + 2 * k, k > 0);
           wgmma_commit();
           if (wave == 0 && q % kRun == 0) mbarrier_wait(&s.scales_full[run.slot], run.phase);
+          if (wave == kWaves - 1 && q + 1 < blocks) mbarrier_wait(&s.full[next.slot], next.phase);
           const float* a_scales = s.scales[run.slot].a[q % kRun] + row + wave * 64;
           const float b_scale = s.scales[run.slot].b[q % kRun];
           const float scale[2] = {mul_rn(a_scales[0], b_scale), mul_rn(a_scales[8], b_scale)};
@@ -160,6 +169,7 @@ struct Persistent {
           release(&s.scales_empty[run.slot]);
           run.advance();
         }
+        at = next;
       }
       store(p, s.strip[warpgroup], sum, first_row + wave_row, first_column, leader, 1 + warpgroup);
     });

@@ -140,13 +140,17 @@ struct Multicast {
   DEV static void multiply(const Params& p, Shared& s) {
     const int warp = warp_idx(), warpgroup = warp / 4, wave_row = warpgroup * kWaves * 64;
     const int row = wave_row + warp % 4 * 16 + lane_idx() / 4;  // in the tile
+    const int blocks = p.k / 128;
     const bool leader = warp % 4 == 0 && elect_one();
     Cursor<kStages> at;
     Cursor<kRuns> run;
     for_each_tile(p, [&](int first_row, int first_column) {
       float sum[kWaves][kColumns / 2] = {};
-      for (int q = 0; q < p.k / 128; ++q, at.advance()) {
-        mbarrier_wait(&s.full[at.slot], at.phase);
+      mbarrier_wait(&s.full[at.slot], at.phase);
+      KILN_UNROLL_BY_4  // so that q % kRun is known
+      for (int q = 0; q < blocks; ++q) {
+        Cursor<kStages> next = at;
+        next.advance();
         KILN_UNROLL
         for (int wave = 0; wave < kWaves; ++wave) {
           float product[kColumns / 2];
@@ -157,6 +161,7 @@ struct Multicast {
           for (int k = 0; k < 4; ++k) wgmma_e4m3<kColumns>(product, a + 2 * k, b + 2 * k, k > 0);
           wgmma_commit();
           if (wave == 0 && q % kRun == 0) mbarrier_wait(&s.scales_full[run.slot], run.phase);
+          if (wave == kWaves - 1 && q + 1 < blocks) mbarrier_wait(&s.full[next.slot], next.phase);
           const float* a_scales = s.scales[run.slot].a[q % kRun] + row + wave * 64;
           const float b_scale = s.scales[run.slot].b[q % kRun];
           const float scale[2] = {mul_rn(a_scales[0], b_scale), mul_rn(a_scales[8], b_scale)};
@@ -170,6 +175,7 @@ struct Multicast {
           release(&s.scales_empty[run.slot]);
           run.advance();
         }
+        at = next;
       }
       store(p, s.strip[warpgroup], sum, first_row + wave_row, first_column, leader, 1 + warpgroup);
     });

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 
 #include "kiln/error.hpp"
 #include "runtime/jit.hpp"
@@ -160,8 +161,13 @@ std::string source_of(const Rung& rung) {
 }
 
 int lines_of(const Rung& rung) {
-  const std::string_view text = file_of(rung).text;
-  return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+  std::istringstream text{std::string(file_of(rung).text)};
+  int lines = 0;
+  for (std::string line; std::getline(text, line);) {
+    const std::size_t first = line.find_first_not_of(' ');
+    lines += first != line.npos && line.compare(first, 2, "//") != 0;
+  }
+  return lines;
 }
 
 int ladder_files() { return static_cast<int>(ladder_sources().size()); }

@@ -32,7 +32,7 @@ const std::vector<Rung>& rungs();
 /// The text of a rung's file, as the compilers get it.
 std::string source_of(const Rung& rung);
 
-/// Lines of its file, the comment at its head included.
+/// Lines of code in its file: neither empty nor a comment.
 int lines_of(const Rung& rung);
 
 /// Kernels in the folder.

@@ -51,7 +51,9 @@ TEST_F(BenchProgram, BadCommandLinesAreRefusedWithoutAGpu) {
                                              {"gemm", "--suite", "nope"},
                                              {"gemm", "--shapes", "1x2"},
                                              {},
-                                             {"compare", "a"}}) {
+                                             {"compare", "a"},
+                                             {"report", "a.json"},
+                                             {"ladder", "--rungs", "11"}}) {
     const ProcessResult result = run(line, {}, false);
     EXPECT_EQ(result.exit_code, 2) << result.output;
   }
@@ -217,6 +219,22 @@ TEST_F(BenchProgram, HostTimes) {
   ASSERT_EQ(json["host_first_kernel"].size(), 2u);
   EXPECT_EQ(json["host_first_kernel"][0]["cache"], "empty");
   EXPECT_GT(json["host_first_kernel"][0]["median_ms"].get<double>(), 0);
+}
+
+TEST_F(BenchProgram, APageOfResults) {
+  const ProcessResult measured =
+      gemm({"--shapes", "8x16x128,64x16x128", "--html", path("suite.html")});
+  ASSERT_EQ(measured.exit_code, 0) << measured.output;
+  ProcessResult result = run({"report", "--html", path("r.html"), path("r.json")}, {}, false);
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  for (const char* page : {"suite.html", "r.html"})
+    EXPECT_THAT(read_text(path(page)), HasSubstr("<tr id=\"f0-dense_fp8-1\">")) << page;
+  write_text(path("none.json"), "{}");
+  result = run({"report", "--html", path("r.html"), path("none.json")}, {}, false);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output, HasSubstr("none.json holds no rows"));
+  EXPECT_THAT(read_text(path("r.html")), HasSubstr("f0-dense_fp8-1")) << "what was there stays";
+  EXPECT_EQ(gemm({"--shapes", "8x16x128", "--html", "/no/such/r.html"}).exit_code, 1);
 }
 
 TEST_F(BenchProgram, CompareFailsForWhatBecameSlower) {

@@ -98,6 +98,14 @@ TEST(Ladder, ClimbsInOrderAndEveryFileIsARung) {
   EXPECT_EQ(ladder_files(), number);
 }
 
+/// A lesson is small enough to read at a sitting.
+TEST(Ladder, LessonsAreShort) {
+  for (const Rung& rung : rungs()) {
+    EXPECT_GE(lines_of(rung), 50) << rung.name;
+    EXPECT_LE(lines_of(rung), 190) << rung.name;
+  }
+}
+
 TEST(Ladder, RefusesWhatItWasNotWrittenFor) {
   const auto refused = [](const Rung& rung, const GemmCase& test) {
     GemmCaseRun run(test);
