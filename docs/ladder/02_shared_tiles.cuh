@@ -5,11 +5,13 @@
 // An operand is read from global memory N/64 times instead of N, decoded as often, and read from
 // shared memory once for four products.
 //
-// Without it (rung 1) decoding is most of the work and every product reads two bytes of its own.
+// Without it (rung 1) a product costs four times as much, for it is fetched and decoded anew. What
+// is left, 20 issue slots a product, is the sum itself, twice over: once for the largest exponent,
+// once for the terms.
 //
 // Two barriers a step: all must have written before any reads, and all have read before any writes
-// again. Take one of them out and the emulator's checker reports a race with both lines, even where
-// the schedule at hand gave right values.
+// again. Without the second the emulator's checker reports a race with both lines, even where the
+// schedule at hand gave right values; without the first, a read of what nobody has written.
 #include "device/ptx.hpp"
 
 namespace ladder {

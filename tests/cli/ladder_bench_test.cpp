@@ -1,4 +1,6 @@
 // `kiln bench ladder` but for the GPU: the emulator runs the kernels, a timer plays given times.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include "cli/bench/ladder_flow.hpp"
@@ -67,6 +69,35 @@ TEST(LadderOptions, ARungThatIsNoneIsRefused) {
   app.parse("--rungs 1,9 --shapes 64x128x512");
   EXPECT_EQ(request.rungs, (std::vector<int>{1, 9}));
   ASSERT_EQ(request.shapes.size(), 1u);
+}
+
+/// "276773", "1234", "865.6".
+std::string us_text(const Json& row) {
+  const double us = row["us"];
+  return fmt::format("{:.{}f}", us, us >= 1000 ? 0 : 1);
+}
+
+TEST(LadderLesson, ItsTableIsWhatWasMeasured) {
+  const std::string source = KILN_SOURCE_DIR;
+  const std::string lesson = read_text(source + "/docs/ladder/README.md");
+  const Json rows =
+      read_results(source + "/bench/results/2026-11-28-h200-ladder/ladder.json")["ladder"];
+  ASSERT_EQ(rows.size(), 22u);
+  for (std::size_t i = 0; i < 11; ++i) {
+    const Json &large = rows[i], &small = rows[i + 11];
+    ASSERT_EQ(large["m"], 4096);
+    ASSERT_EQ(small["m"], 64);
+    ASSERT_EQ(large["kind"], small["kind"]);
+    const std::string kind = large["kind"];
+    const std::string name = large.contains("lines") ? fmt::format("[{0}]({0}.cuh)", kind) : kind;
+    const std::string lines =
+        large.contains("lines") ? std::to_string(large["lines"].get<int>()) : "";
+    EXPECT_THAT(lesson,
+                HasSubstr(fmt::format("| {} | {} | {} | {} | {:.1f} | {:.1f} % | {} |\n", name,
+                                      large["config"].get<std::string>(), lines, us_text(large),
+                                      large["tflops"].get<double>(),
+                                      100 * large["of_peak"].get<double>(), us_text(small))));
+  }
 }
 
 }  // namespace
