@@ -141,9 +141,7 @@ TEST(HtmlReport, WhatIsCommittedIsReportedInFull) {
   int rows = 0, points = 0, ratios = 0;
   for (const fs::path& path : paths) {
     const Json json = read_results(path);
-    // Figures of the emulator and of Python's calls have another form.
-    if (!json.contains("run") && !json.contains("dense_fp8")) continue;
-    files.push_back({path.filename(), json});
+    const int before = rows;
     for (const auto& [section, list] : json.items()) {
       if (!list.is_array() || list.empty() || !list[0].is_object()) continue;
       for (const Json& row : list) {
@@ -153,6 +151,8 @@ TEST(HtmlReport, WhatIsCommittedIsReportedInFull) {
           ratios += value.is_number() && (name.starts_with("vs_") || name == "share_of_copy");
       }
     }
+    // Figures of the emulator and of Python's calls have another form.
+    if (rows > before) files.push_back({path.filename(), json});
   }
   ASSERT_GT(files.size(), 15u);
   ASSERT_GT(rows, 1000);
