@@ -37,8 +37,9 @@ template <class B>
 concept GemmBody = requires {
   typename B::Promote;  // load(scales of rows, of columns), add(sum, product, column offset)
   typename B::Scales;
-  B::kWaves;    // of 64 rows a warpgroup
-  B::kColumns;  // of one wgmma
+  B::kWaves;     // of 64 rows a warpgroup
+  B::kColumns;   // of one wgmma
+  B::kProducts;  // that a warpgroup has in flight: 1 or, of one wave, 2
 };
 
 /// What a Policy says. Constants, types, and hooks:
@@ -236,38 +237,49 @@ struct GemmSm90 {
       promote[wave].load(scales.rows(run, block, wave), scales.columns(run, block));
   }
 
-  template <GemmBody B>
-  DEV static void compute(const Params& params, Smem& smem, const Tile& tile, int first_row,
-                          Worker& worker) {
-    StageAt& next = worker.next;
-    ScalesAt& scales_at = worker.scales_at;
-    const typename B::Scales scales(tile, first_row + worker.row);
-    const int column_offset = B::column_offset(tile);
-    const u64 first_rows = ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128);
-    const u64 first_columns = ptx::wgmma_descriptor(smem.stage[0].columns);
-    u64 next_rows = advance_descriptor(first_rows, next.slot * sizeof(Stage));
-    u64 next_columns = advance_descriptor(first_columns, next.slot * sizeof(Stage));
-    float sum[B::kWaves][B::kColumns / 2];
-    KILN_UNROLL
-    for (int wave = 0; wave < B::kWaves; ++wave) {
-      KILN_UNROLL
-      for (int i = 0; i < B::kColumns / 2; ++i) sum[wave][i] = 0;
+  /// The stages of a tile's K blocks as a warpgroup goes through them. Descriptors are carried
+  /// along: made from a slot's number they would stand between two chains.
+  struct Operands {
+    StageAt& next;
+    const u64 first_rows, first_columns;
+    u64 rows, columns;
+
+    DEV Operands(Smem& smem, StageAt& at, int first_row)
+        : next(at),
+          first_rows(ptx::wgmma_descriptor(smem.stage[0].rows + first_row * 128)),
+          first_columns(ptx::wgmma_descriptor(smem.stage[0].columns)),
+          rows(advance_descriptor(first_rows, at.slot * sizeof(Stage))),
+          columns(advance_descriptor(first_columns, at.slot * sizeof(Stage))) {}
+
+    DEV void advance(int stages = 1) {
+      next.advance(stages);
+      rows = next.slot == 0 ? first_rows : advance_descriptor(rows, stages * sizeof(Stage));
+      columns =
+          next.slot == 0 ? first_columns : advance_descriptor(columns, stages * sizeof(Stage));
     }
+  };
+
+  template <class B>
+  using Sums = float[B::kWaves][B::kColumns / 2];
+
+  /// A chain at a time: the other warpgroup has the tensor core meanwhile.
+  template <GemmBody B>
+  DEV static void add_blocks(Smem& smem, Operands& operands, const typename B::Scales& scales,
+                             int k_blocks, int column_offset, ScalesAt& scales_at, Sums<B>& sum) {
+    StageAt& next = operands.next;
     typename B::Promote promote[B::kWaves];
-    if (params.k_blocks > 0) {
+    if (k_blocks > 0) {
       smem.stages.wait_full(next);
       smem.scale_runs.wait_full(scales_at);
       load_scales<B>(promote, scales, smem.scales[scales_at.slot], 0);
     }
     // Unrolled so that the position in a run of scales is known to the compiler.
     KILN_UNROLL_BY_4
-    for (int q = 0; q < params.k_blocks; ++q) {
+    for (int q = 0; q < k_blocks; ++q) {
       const StageAt at = next;
-      const u64 rows = next_rows, columns = next_columns;
-      next.advance();
-      next_rows = next.slot == 0 ? first_rows : advance_descriptor(rows, sizeof(Stage));
-      next_columns = next.slot == 0 ? first_columns : advance_descriptor(columns, sizeof(Stage));
-      const bool more = q + 1 < params.k_blocks, run_ends = q % kScaleRun == kScaleRun - 1;
+      const u64 rows = operands.rows, columns = operands.columns;
+      operands.advance();
+      const bool more = q + 1 < k_blocks, run_ends = q % kScaleRun == kScaleRun - 1;
       KILN_UNROLL
       for (int wave = 0; wave < B::kWaves; ++wave) {
         constexpr int kLast = B::kWaves - 1;
@@ -294,10 +306,102 @@ struct GemmSm90 {
         scales_at.advance();
       }
     }
-    if (params.k_blocks % kScaleRun != 0) {
+    if (k_blocks % kScaleRun != 0) {
       smem.scale_runs.release(scales_at);
       scales_at.advance();
     }
+  }
+
+  /// Two chains in flight: while a block is promoted the tensor core has the next one. With few
+  /// columns the time from a block's barrier to the end of its promotion is the limit, three times
+  /// what the tensor core needs (docs/MEASURED.md). Blocks go in groups that end with nothing in
+  /// flight: of products that are on their way round a loop ptxas makes one wait for the other. If
+  /// the stages are a multiple of the group, a block's place in it says where its stage is; a walk
+  /// that stands elsewhere, or has fewer blocks left, is for somebody else. Returns how many blocks
+  /// were added.
+  template <GemmBody B, int kGroup>
+  DEV static int add_groups(Smem& smem, Operands& operands, const typename B::Scales& scales,
+                            int k_blocks, int column_offset, ScalesAt& scales_at, Sums<B>& sum) {
+    static_assert(B::kWaves == 1 && kGroup % kScaleRun == 0);
+    constexpr bool kAligned = P::kStages % kGroup == 0;
+    int q = 0;
+    for (; q + kGroup <= k_blocks && (!kAligned || operands.next.slot % kGroup == 0); q += kGroup) {
+      const StageAt first = operands.next;
+      const u64 first_rows = operands.rows, first_columns = operands.columns;
+      if (kAligned) operands.advance(kGroup);
+      StageAt at[2];
+      float product[2][B::kColumns / 2];
+      typename B::Promote promote[2][1];
+      ScalesAt next_scales = scales_at;
+      // Asked a block ahead: an answer takes 50 cycles to come.
+      bool full = false, scales_full = false;
+
+      const auto issue = [&](int i) {
+        u64 rows = operands.rows, columns = operands.columns;
+        at[i % 2] = operands.next;
+        if constexpr (kAligned) {
+          at[i % 2] = {first.slot + i, first.phase};
+          rows = advance_descriptor(first_rows, i * sizeof(Stage));
+          columns = advance_descriptor(first_columns, i * sizeof(Stage));
+        } else {
+          operands.advance();
+        }
+        if (!full) smem.stages.wait_full(at[i % 2]);
+        multiply_block_e4m3<B::kColumns>(product[i % 2], rows, columns);
+
+        const bool run_begins = i % kScaleRun == 0, run_ends = i % kScaleRun == kScaleRun - 1;
+        if (i + 1 < kGroup)
+          full = smem.stages.is_full(kAligned ? StageAt{first.slot + i + 1, first.phase}
+                                              : operands.next);
+        if (run_begins && !scales_full) smem.scale_runs.wait_full(next_scales);
+        load_scales<B>(promote[i % 2], scales, smem.scales[next_scales.slot], i % kScaleRun);
+        if (run_ends && i + 1 < kGroup) {
+          next_scales.advance();
+          scales_full = smem.scale_runs.is_full(next_scales);
+        }
+      };
+
+      issue(0);
+      KILN_UNROLL
+      for (int i = 0; i < kGroup; ++i) {
+        if (i + 1 < kGroup) {
+          issue(i + 1);
+          ptx::wgmma_wait<1>(product[i % 2]);
+        } else {
+          ptx::wgmma_wait<0>(product[i % 2]);
+        }
+        smem.stages.release(at[i % 2]);
+        promote[i % 2][0].add(sum[0], product[i % 2], column_offset);
+        if (i % kScaleRun == kScaleRun - 1) {
+          smem.scale_runs.release(scales_at);
+          scales_at.advance();
+        }
+      }
+    }
+    return q;
+  }
+
+  template <GemmBody B>
+  DEV static void compute(const Params& params, Smem& smem, const Tile& tile, int first_row,
+                          Worker& worker) {
+    const typename B::Scales scales(tile, first_row + worker.row);
+    Operands operands(smem, worker.next, first_row);
+    float sum[B::kWaves][B::kColumns / 2];
+    KILN_UNROLL
+    for (int wave = 0; wave < B::kWaves; ++wave) {
+      KILN_UNROLL
+      for (int i = 0; i < B::kColumns / 2; ++i) sum[wave][i] = 0;
+    }
+    int k_blocks = params.k_blocks;
+    if constexpr (B::kProducts > 1) {
+      // The longer a group, the seldomer nothing is in flight.
+      if constexpr (P::kStages % 8 == 0)
+        k_blocks -= add_groups<B, 8>(smem, operands, scales, k_blocks, B::column_offset(tile),
+                                     worker.scales_at, sum);
+      k_blocks -= add_groups<B, 4>(smem, operands, scales, k_blocks, B::column_offset(tile),
+                                   worker.scales_at, sum);
+    }
+    add_blocks<B>(smem, operands, scales, k_blocks, B::column_offset(tile), worker.scales_at, sum);
     B::finish(params, smem.staging[worker.warpgroup], sum, tile, first_row, worker.leader,
               kStagingBarrier + worker.warpgroup);
   }

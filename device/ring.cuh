@@ -19,8 +19,10 @@ struct Cursor {
   int slot = 0;
   u32 phase = 0;
 
-  DEV void advance() {
-    if (++slot == kSlots) {
+  /// By one, or by so many that divide both the slot and kSlots.
+  DEV void advance(int slots = 1) {
+    slot += slots;
+    if (slot == kSlots) {
       slot = 0;
       phase ^= 1;
     }
@@ -60,6 +62,11 @@ struct Ring {
   }
 
   DEV void wait_full(const Cursor<kSlots>& at) { ptx::mbarrier_wait(&full[at.slot], at.phase); }
+
+  /// Whether wait_full() would return at once.
+  DEV bool is_full(const Cursor<kSlots>& at) {
+    return ptx::mbarrier_test_wait(&full[at.slot], at.phase);
+  }
 
   /// Called by a whole consumer warp that has finished with the slot.
   DEV void release(const Cursor<kSlots>& at) {

@@ -77,10 +77,10 @@ struct RowsInBoxes {
 
   /// `early`: rows before the tile's first one with which the copies begin.
   DEV explicit RowsInBoxes(int row, int early = 0)
-      : at(row / 128 * kBox.pitch() + kBox.index(row % 128 + early, 0)) {}
+      : at(row / 128 * kBox.pitch() + index_in<kBox>(row % 128 + early, 0)) {}
   DEV RowScales operator()(const float* run, int block, int wave) const {
-    const float* of = run + at + kBox.index(wave * 64, block);
-    return {of[0], of[kBox.index(8, 0)]};
+    const float* of = run + at + index_in<kBox>(wave * 64, block);
+    return {of[0], of[index_in<kBox>(8, 0)]};
   }
 };
 

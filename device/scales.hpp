@@ -23,6 +23,12 @@ struct ScaleBox {
   }
 };
 
+/// Its index() as a call without an object: nvcc knows no static object of a class in device code.
+template <ScaleBox kBox>
+constexpr int index_in(int row, int block) {
+  return kBox.index(row, block);
+}
+
 /// The innermost coordinate of a copy counts in 16 bytes, so one that may begin at any row begins
 /// up to three rows early.
 inline constexpr int kScaleSlack = 3;

@@ -25,6 +25,7 @@ struct GemmConfig {
   int math_warpgroups = 2;  // 1 or 2; each owns tile_m / math_warpgroups rows in waves of 64
   int stages = 4;           // K blocks in flight between the copy and the math warps
   int store_strips = 2;     // staged strips of D a warpgroup; all of its tile, or a divisor
+  int products = 1;         // K blocks that a warpgroup has in flight: 1 or, of one wave, 2
   Multicast multicast = Multicast::none;
   BScales b_scales = BScales::block_128x128;
   Addend c = Addend::none;
@@ -42,6 +43,7 @@ struct GemmConfig {
     f("math_warpgroups", c.math_warpgroups);
     f("stages", c.stages);
     f("store_strips", c.store_strips);
+    f("products", c.products);
     f("multicast", c.multicast);
     f("b_scales", c.b_scales);
     f("c", c.c);
@@ -173,6 +175,9 @@ constexpr const char* refusal(const GemmConfig& c) {
     return "a math warpgroup owns 64 or 128 rows";
   if (c.tile_n < 16 || c.tile_n % 16 != 0) return "tile_n is a multiple of 16";
   if (c.tile_n > (waves(c) == 1 ? 192 : 128)) return "the accumulators exceed the registers";
+  if (c.products != 1 && c.products != 2) return "1 or 2 products in flight";
+  if (c.products == 2 && (waves(c) > 1 || c.tile_n > 128))
+    return "two products in flight exceed the registers";
   // Copying is what takes the time then, and the math threads have eight registers less: the widest
   // tiles spill.
   if (c.load == CopyPath::plain && (waves(c) > 1 || c.tile_n > 128))
@@ -181,6 +186,8 @@ constexpr const char* refusal(const GemmConfig& c) {
     return "store_strips divides the strips of a warpgroup";
   if (c.load == CopyPath::plain && c.multicast != Multicast::none)
     return "only the copy engine can multicast";
+  if (c.load == CopyPath::plain && c.products > 1)
+    return "where threads copy the operands, copying is the limit";
   if (c.load == CopyPath::plain && c.scales != ScaleCopy::plain)
     return "where threads copy operands they copy scales too";
   if (c.b_scales == BScales::row_1x128 && c.scales == ScaleCopy::tma_k)

@@ -101,7 +101,7 @@ struct GemmFp8Policy {
   }
 
   struct Body {
-    static constexpr int kWaves = waves(C), kColumns = kTileN;
+    static constexpr int kWaves = waves(C), kColumns = kTileN, kProducts = C.products;
     using Promote = Select<kScalesByRow, PromoteByRow<kTileN, AlignedScaleColumns>,
                            PromoteByBlock<kTileN, scale_blocks_per_tile(C), scale_columns(C)>>;
     struct ReadCopied {
@@ -114,7 +114,7 @@ struct GemmFp8Policy {
       }
       DEV auto columns(const Copied& run, int block) const {
         using Columns = Select<kScalesByRow, AlignedScaleColumns, ScaleColumns<kScaleRun>>;
-        return Columns{run.b + kBoxOfB.index(0, block)};
+        return Columns{run.b + index_in<kBoxOfB>(0, block)};
       }
     };
     using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;

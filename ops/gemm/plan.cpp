@@ -5,9 +5,9 @@
 //   epilogue  a constant; more for C and for stores by threads
 //
 // A launch takes waves of that, and its bytes their time in memory. Where two bounds are close,
-// both show: a maximum here is a p-norm. The constants were fitted to the times of 1579 pairs of
-// shape and kernel (docs/MEASURED.md): among the candidates measured there, the choice is 0.5 %
-// from the best one in the median and 6 % at the 95th percentile.
+// both show: a maximum here is a p-norm. The constants were fitted to the times of 936 pairs of
+// shape and kernel (docs/MEASURED.md): among the candidates measured there, the choice is the best
+// one in the median, 1.5 % from it in the geometric mean and 8 % at the 95th percentile.
 #include "ops/gemm/plan.hpp"
 
 #include <algorithm>
@@ -25,46 +25,41 @@ double bound(double x, double y, double p) {
 
 namespace {
 
-constexpr double kClockMhz = 1760;  // small products run near 1980 MHz, large ones near 1600
-constexpr double kDramBytesPerUs = 3.55e6;  // of one kernel, ramp and write-backs included
-constexpr double kLaunchCycles = 6900;      // ramp, first loads, drain
-
 /// Bytes that one CTA takes from the L2 for a K block: of an operand shared in a cluster, half.
 double l2_bytes(const GemmConfig& c, const GemmProblem& p) {
   return static_cast<double>(a_box_rows(c, p.m) + b_box_rows(c, p.n)) * kBlockK;
 }
 
 /// Cycles of one K block of one CTA, when `ctas` run.
-double block_cycles(const GemmConfig& c, const GemmProblem& p, int ctas) {
+double block_cycles(const CostModel& model, const GemmConfig& c, const GemmProblem& p, int ctas) {
   const int chains = c.tile_m / kWgmmaM;
   // The tensor core takes 2 cycles a column for a chain of four m64nNk32, and never less than its
   // operands take through shared memory (128 bytes a cycle).
   const double chain = std::max(2.0 * c.tile_n, (kWgmmaM + c.tile_n) * kBlockK / 128.0);
-  // Between two chains, and choosing scales where a tile crosses scale blocks.
-  double between = 64;
+  const bool alone = c.math_warpgroups == 1;
+  double between = c.products == 1 ? model.between + (alone ? model.promotion * c.tile_n : 0)
+                   : alone         ? model.between_pairs_alone
+                                   : model.between_pairs;
   if (c.b_scales == BScales::row_1x128) {
     between += c.tile_n / 3.0;
   } else if (scale_blocks_per_tile(c) > 1) {
-    between += 7.0 * c.tile_n / scale_columns(c);
+    between += model.crossing * c.tile_n / scale_columns(c);
   }
-  // One warpgroup has nobody to hide its promotion behind.
-  if (c.math_warpgroups == 1) between += 0.5 * c.tile_n;
   const double tensor = chains * (chain + between);
 
   constexpr int kSmsThatShareTheL2 = 132;
-  // Bytes a cycle that an SM gets from the L2 when all are at it; fewer get more.
-  const double l2 =
-      l2_bytes(c, p) / 52 * std::pow(static_cast<double>(ctas) / kSmsThatShareTheL2, 0.7);
-  // Some 1000 cycles pass between asking for a block and having it; `stages` of them overlap.
-  double copies = std::max(l2, 1000.0 / c.stages);
-  if (c.multicast != Multicast::none) copies += 109;  // two CTAs wait for each other's slots
+  const double l2 = l2_bytes(c, p) / model.l2_bytes *
+                    std::pow(static_cast<double>(ctas) / kSmsThatShareTheL2, model.l2_power);
+  // So many cycles pass between asking for a block and having it; `stages` of them overlap.
+  double copies = std::max(l2, model.latency / c.stages);
+  if (c.multicast != Multicast::none) copies += model.cluster;
   if (c.load == CopyPath::plain) copies = 12 * l2 + 600;
-  return bound(tensor, copies, 5.3);
+  return bound(tensor, copies, model.block_norm);
 }
 
-double epilogue_cycles(const GemmConfig& c) {
+double epilogue_cycles(const CostModel& model, const GemmConfig& c) {
   const double kib = c.tile_m * c.tile_n * out_bytes(c) / 1024.0;
-  double cycles = 1140;
+  double cycles = model.epilogue;
   if (c.store == CopyPath::plain) cycles += 20 * kib;
   if (c.c != Addend::none) cycles += 600 + 8 * kib;
   // Staging in rounds waits for the copies in between.
@@ -78,13 +73,14 @@ int available_sms(int sm_budget, const Arch& arch) {
   return sm_budget > 0 ? std::min(sm_budget, arch.sm_count) : arch.sm_count;
 }
 
-double tile_cycles(const GemmConfig& c, const GemmProblem& p, int ctas) {
+double tile_cycles(const CostModel& model, const GemmConfig& c, const GemmProblem& p, int ctas) {
   const double k_blocks = std::ceil(static_cast<double>(p.k) / kBlockK);
-  return k_blocks * block_cycles(c, p, ctas) + epilogue_cycles(c);
+  return k_blocks * block_cycles(model, c, p, ctas) + epilogue_cycles(model, c);
 }
 
-double launch_us(double cycles, double bytes) {
-  return bound((kLaunchCycles + cycles) / kClockMhz, bytes / kDramBytesPerUs, 2.4);
+double launch_us(const CostModel& model, double cycles, double bytes) {
+  return bound((model.launch + cycles) / model.clock_mhz, bytes / model.dram_bytes_per_us,
+               model.launch_norm);
 }
 
 /// Staging for all of a warpgroup's strips lets its copies run under the next tile; it is given up,
@@ -96,11 +92,29 @@ void fit_shared_memory(GemmConfig& c, int reserved) {
     if (strips % staged != 0) continue;
     c.store_strips = staged;
     c.stages = stages_that_fit(c, kSmemLimit - reserved);
+    // A multiple of the groups in which two products are in flight.
+    if (c.products == 2 && c.stages >= 8) c.stages -= c.stages % 4;
     if (c.stages >= kFewestStages || c.store == CopyPath::plain) return;
   }
 }
 
 namespace {
+
+constexpr CostModel kCosts = {.between = 47,
+                              .promotion = 0.79,
+                              .between_pairs = 13,
+                              .between_pairs_alone = 55,
+                              .crossing = 9.1,
+                              .l2_bytes = 75,
+                              .l2_power = 0.43,
+                              .latency = 600,
+                              .cluster = 115,
+                              .block_norm = 3.0,
+                              .epilogue = 570,
+                              .launch = 5930,
+                              .clock_mhz = 1850,
+                              .dram_bytes_per_us = 3.99e6,
+                              .launch_norm = 1.81};
 
 double predicted_us(const GemmPlan& plan, const GemmProblem& p) {
   const GemmConfig& c = plan.config;
@@ -111,7 +125,7 @@ double predicted_us(const GemmPlan& plan, const GemmProblem& p) {
                                                  (out_bytes(c) + (p.c == Addend::none   ? 0
                                                                   : p.c == Addend::bf16 ? 2
                                                                                         : 4));
-  return launch_us(waves * tile_cycles(c, p, plan.ctas), bytes);
+  return launch_us(kCosts, waves * tile_cycles(kCosts, c, p, plan.ctas), bytes);
 }
 
 /// The rows of cluster tiles to walk together, so that the clusters which run at once need the
@@ -168,6 +182,10 @@ std::vector<GemmConfig> table(const GemmProblem& p) {
         GemmConfig c{.tile_m = rows.tile_m,
                      .tile_n = tile_n,
                      .math_warpgroups = rows.math_warpgroups,
+                     .products = rows.tile_m == 64 * rows.math_warpgroups && tile_n <= 128 &&
+                                         p.load == CopyPath::tma
+                                     ? 2
+                                     : 1,
                      .multicast = multicast,
                      .b_scales = p.b_scales,
                      .c = p.c,

@@ -41,10 +41,31 @@ struct GemmCandidate {
   std::string refused;      // empty where it can run
 };
 
+/// The cost model's constants, in SM cycles unless they say otherwise: what a fit to measured times
+/// gives, near what the hardware does where something else is not the limit.
+struct CostModel {
+  double between;              // two chains of a warpgroup
+  double promotion;            // a column, where no other warpgroup has the tensor core meanwhile
+  double between_pairs;        // instead of both, with two products in flight,
+  double between_pairs_alone;  // and where a CTA has one math warpgroup
+  double crossing;             // a choice of scales where a tile crosses scale blocks
+  double l2_bytes;             // a cycle that an SM gets from the L2 when all are at it;
+  double l2_power;             // fewer SMs get more: so much
+  double latency;              // from asking for a block to having it
+  double cluster;              // a block: two CTAs wait for each other's slots
+  double block_norm;           // of a block's bounds
+  double epilogue;             // a tile
+  double launch;               // ramp, first loads, drain
+  double clock_mhz;
+  double dram_bytes_per_us;
+  double launch_norm;  // of a launch's bounds
+};
+
 /// The cost model's parts, for the operations whose tiles are gemm's: SM cycles of a tile of
 /// k_blocks when `ctas` run, and microseconds of so many cycles and bytes in memory.
-double tile_cycles(const GemmConfig& config, const GemmProblem& problem, int ctas);
-double launch_us(double cycles, double bytes);
+double tile_cycles(const CostModel& model, const GemmConfig& config, const GemmProblem& problem,
+                   int ctas);
+double launch_us(const CostModel& model, double cycles, double bytes);
 /// The greater of two bounds, and more where they are close: their p-norm.
 double bound(double x, double y, double p);
 

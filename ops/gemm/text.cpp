@@ -16,6 +16,7 @@ std::string short_name(const GemmConfig& c) {
   std::string text =
       fmt::format("{}x{} {}wg {}st", c.tile_m, c.tile_n, c.math_warpgroups, c.stages);
   if (c.store == CopyPath::tma) text += fmt::format(" {}strips", c.store_strips);
+  if (c.products > 1) text += fmt::format(" {}products", c.products);
   if (c.multicast != Multicast::none) text += fmt::format(" share-{}", word_of(c.multicast));
   if (c.b_scales == BScales::row_1x128) text += " b-rows";
   if (c.c != Addend::none) text += fmt::format(" +c-{}", word_of(c.c));

@@ -161,7 +161,7 @@ struct GroupedFp8Policy {
   /// A warpgroup has kBodyWaves x 64 rows of A, by the columns of a tile of B.
   template <int kBodyWaves>
   struct Direct {
-    static constexpr int kWaves = kBodyWaves, kColumns = C.tile_n;
+    static constexpr int kWaves = kBodyWaves, kColumns = C.tile_n, kProducts = 1;
     using Promote =
         Select<kScalesByRow, PromoteByRow<kColumns, AlignedScaleColumns>,
                PromoteByBlock<kColumns, scale_blocks_per_tile(kLargest), scale_columns(kLargest)>>;
@@ -174,7 +174,7 @@ struct GroupedFp8Policy {
       }
       DEV auto columns(const Copied& run, int block) const {
         using Columns = Select<kScalesByRow, AlignedScaleColumns, ScaleColumns<kScaleRun>>;
-        return Columns{run.b + kDirectB.index(0, block)};
+        return Columns{run.b + index_in<kDirectB>(0, block)};
       }
     };
     using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;
@@ -205,7 +205,7 @@ struct GroupedFp8Policy {
   /// Rows of B by kTail rows of A: D transposed.
   template <int kTail>
   struct Swapped {
-    static constexpr int kWaves = 1, kColumns = kTail;
+    static constexpr int kWaves = 1, kColumns = kTail, kProducts = 1;
     struct ReadCopied {
       using Columns = ScaleColumns<kSwappedA.k_major ? kScaleRun : 1>;
       int first, second;  // where the scales of the thread's rows of B begin
@@ -214,18 +214,18 @@ struct GroupedFp8Policy {
       DEV ReadCopied(const Tile& tile, int row)
           : first(at(tile, row)),
             second(at(tile, row + 8)),
-            column(kSwappedA.index(early(tile), 0)) {}
+            column(index_in<kSwappedA>(early(tile), 0)) {}
       DEV RowScales rows(const Copied& run, int block, int) const {
-        const float* of = run.b + kSwappedB.index(0, block);
+        const float* of = run.b + index_in<kSwappedB>(0, block);
         return {of[first], of[second]};
       }
       DEV Columns columns(const Copied& run, int block) const {
-        return {run.a + column + kSwappedA.index(0, block)};
+        return {run.a + column + index_in<kSwappedA>(0, block)};
       }
 
      private:
       DEV static int at(const Tile& tile, int row) {
-        return kSwappedB.index(kScalesByRow ? row : (tile.n % 128 + row) / 128, 0);
+        return index_in<kSwappedB>(kScalesByRow ? row : (tile.n % 128 + row) / 128, 0);
       }
     };
     using Scales = Select<kScalesByTma, ReadCopied, typename Written::Reader>;
