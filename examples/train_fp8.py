@@ -210,6 +210,22 @@ class Training:
         }
 
 
+def compared(runs: dict[str, Any]) -> dict[str, Any]:
+    """How far the held-out losses of each run are from the first one's: at the end, and over the
+    second half of the steps."""
+    (_, first), *others = runs.items()
+    apart = {}
+    for name, run in others:
+        differences = [x - y for (_, x), (_, y) in zip(run["held_out"], first["held_out"])]
+        late = differences[len(differences) // 2 :]
+        apart[name] = {
+            "at_the_end": round(differences[-1], 5),
+            "mean": round(sum(late) / len(late), 5),
+            "largest": round(max(map(abs, late)), 5),
+        }
+    return apart
+
+
 def train(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
@@ -235,6 +251,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             f"{name}: held-out loss {runs[name]['held_out'][-1][1]:.4f} nats a byte, "
             f"{runs[name]['ms_a_step']} ms a step, {runs[name]['seconds']} s", flush=True,
         )  # fmt: skip
+    apart = compared(runs)
+    for name, differences in apart.items():
+        print(f"{name}, held-out loss minus that of bf16: {differences}")
     settings = {key: value for key, value in vars(options).items() if key not in ("json", "plot")}
     machine = {"torch": torch.__version__, "kiln": kiln.__version__}
     if options.device == "cuda":
@@ -245,6 +264,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         "machine": machine,
         "settings": {**settings, "parameters": parameters},
         "corpus": told,
+        "held_out_minus_bf16": apart,
         "runs": runs,
     }
 
