@@ -17,6 +17,7 @@ from ._frameworks import (
 )
 from ._library import function
 from ._options import (
+    LAYOUTS,
     RECIPES,
     ROUNDINGS,
     CallOptions,
@@ -106,11 +107,14 @@ def quantize(
     if (
         transposed is False
         and goes_straight(x, options)
-        and type(out) is tuple
-        and len(out) == 2
+        and (out is None or (type(out) is tuple and len(out) == 2))
         and recipe in RECIPES
         and scale_rounding in ROUNDINGS
+        and scale_layout in LAYOUTS
     ):
+        if out is None:
+            shape = tensor_shape("quantize", "x", x, 2)
+            out = _new_pair("quantize", x, shape, RECIPES[recipe], LAYOUTS[scale_layout] == 1)
         _quantize(
             x, *out, None, None, RECIPES[recipe], ROUNDINGS[scale_rounding],
             *straight_values(options),
@@ -155,10 +159,16 @@ def swiglu(
     """
     if (
         goes_straight(x, options)
-        and type(out) is tuple
-        and len(out) == 2
+        and (
+            (out is None and out_dtype is None and x.dim() > 1)
+            or (type(out) is tuple and len(out) == 2)
+        )
         and scale_rounding in ROUNDINGS
+        and scale_layout in LAYOUTS
     ):
+        if out is None:
+            shape = *x.shape[:-1], x.shape[-1] // 2
+            out = _new_pair("swiglu", x, shape, 0, LAYOUTS[scale_layout] == 1)
         _swiglu(x, *out, clamp, weights, rows, ROUNDINGS[scale_rounding], *straight_values(options))
         return out
     return _swiglu_call(
@@ -205,8 +215,9 @@ def _new_pair(operation: str, like: Tensor, shape: Any, recipe: int, columns: bo
     )
 
 
-def _results(pair: Scaled, like: Tensor) -> Scaled:
-    return result(pair[0], like), result(pair[1], like)
+def _results(made: Any, like: Tensor) -> Scaled:
+    """A pair that was allocated, as arrays of `like`'s framework."""
+    return result(made[0], like), result(made[1], like)
 
 
 def _quantize_call(

@@ -171,9 +171,13 @@ def allocate_scales(operation: str, like: Any, shape: tuple[int, ...], by_column
     if by_columns:
         rows, columns = columns, rows
     padded = (columns + 3) // 4 * 4
-    memory = allocate(operation, like, (*batch, rows, padded), "float32")
-    if padded != columns:
-        memory = memory[..., :columns]
+    if _is_torch(like):
+        import torch
+
+        strides = (rows * padded,) * len(batch)
+        strides += (1, padded) if by_columns else (padded, 1)
+        return torch.empty_strided(shape, strides, dtype=torch.float32, device=like.device)
+    memory = allocate(operation, like, (*batch, rows, padded), "float32")[..., :columns]
     return memory.swapaxes(-1, -2) if by_columns else memory
 
 

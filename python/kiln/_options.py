@@ -27,6 +27,7 @@ Arithmetic = Literal["exact", "fast", "none"]
 
 RECIPES = {"row_1x128": 0, "block_128x128": 1}
 ROUNDINGS = {"nearest": 0, "power_of_two": 1}
+LAYOUTS = {"row_major": 0, "column_major": 1}
 _DEVICES = {"cuda": 0, "emu": 1, "cpu": 2}
 _INVARIANCES = {"full": 0, "none": 1}
 _POLICIES = {
@@ -124,7 +125,7 @@ def rounding_number(operation: str, rounding: Rounding) -> int:
 
 
 def by_columns(operation: str, layout: ScaleLayout) -> bool:
-    return choice(operation, "scale_layout", layout, {"row_major": 0, "column_major": 1}) == 1
+    return choice(operation, "scale_layout", layout, LAYOUTS) == 1
 
 
 def device_numbers(operation: str, device: Any) -> tuple[int | None, int | None]:

@@ -246,7 +246,7 @@ def _permute_call(
     answer = run(operation, form, _permute, operands, numbers)
     if form is not _permute:
         return answer
-    return Permutation(*(result(x, ids) for x in to[:6]), alignment) if out is None else to
+    return Permutation._make((*(result(x, ids) for x in to[:6]), alignment)) if out is None else to
 
 
 def _unpermute_call(

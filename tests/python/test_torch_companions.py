@@ -154,6 +154,35 @@ def test_opcheck(torch, device):
     check("unpermute", moved, rows, w, empty(torch.float32, 200, 512))
 
 
+def test_errors_leave_out_alone(torch, device):
+    """By the short way too."""
+    x, ids, w = layer_inputs(torch, device)
+    out = kiln.quantize(x)
+    out[0].view(torch.uint8).fill_(7)
+    out[1].fill_(7)
+    rows = torch.zeros(200, 3, dtype=torch.int32, device=device)
+    sums = torch.full((200, 512), 7.0, device=device)
+    for wrong, sentence in (
+        (lambda: kiln.quantize(x, (out[0][:5], out[1])), "quantize: out.values has shape"),
+        (lambda: kiln.quantize(x, (out[0], None)), "quantize: out.scales is None"),
+        (lambda: kiln.quantize(x.half(), out), "quantize: x has dtype float16"),
+        (lambda: kiln.quantize(x, out, recipe="rows"), "quantize: recipe is 'rows'"),
+        (lambda: kiln.quantize(x, out, scale_layout="mn"), "quantize: scale_layout is 'mn'"),
+        (lambda: kiln.quantize(x[0]), "quantize: x has 1 dimensions"),
+        (lambda: kiln.swiglu(x, out), "swiglu: out.values has shape"),
+        (lambda: kiln.swiglu(x, clamp="high"), "swiglu: clamp is a str, wanted a float"),
+        (lambda: kiln.swiglu(x[0]), "swiglu: x has 1 dimensions"),
+        (lambda: kiln.swiglu(x, weights=w), "swiglu: weights has 2 dimensions, wanted 1"),
+        (lambda: kiln.unpermute(x, ids, out=sums), "unpermute: rows has dtype int64"),
+        (lambda: kiln.unpermute(x, rows[:5], out=sums), "unpermute: rows has shape"),
+        (lambda: kiln.permute(ids, 9, x.half()), "permute: values.from has dtype float16"),
+    ):
+        with pytest.raises(kiln.InvalidArgumentError) as raised:
+            wrong()
+        assert str(raised.value).startswith(sentence)
+    assert (out[0].view(torch.uint8) == 7).all() and (out[1] == 7).all() and (sums == 7).all()
+
+
 def test_fake_tensors(torch):
     from torch._subclasses.fake_tensor import FakeTensorMode
 
