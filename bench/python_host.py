@@ -119,6 +119,14 @@ def main() -> None:
     d = torch.empty(m, n, device="cuda", dtype=torch.bfloat16)
     end = torch.tensor([5, 5, 40, m], device="cuda", dtype=torch.int32)
     offsets = kiln.Grouping.offsets(end)
+    x = torch.randn(m, k, device="cuda", dtype=torch.bfloat16)
+    codes, act = kiln.quantize(x), kiln.swiglu(x)
+    ids = torch.randint(groups, (m, 2), device="cuda")
+    permutation = kiln.permute(ids, groups)
+    workspace = torch.empty(
+        kiln.permute_workspace_bytes(ids, groups), dtype=torch.uint8, device="cuda"
+    )
+    sums = torch.empty(m, k, device="cuda", dtype=torch.bfloat16)
     kiln.gemm_prepare(a, b, d)
     kiln.grouped_gemm_prepare(a, weights, offsets, d)
 
@@ -127,6 +135,13 @@ def main() -> None:
         "kiln.gemm, out allocated": lambda: kiln.gemm(a, b),
         "kiln.gemm, out given, pdl=True": lambda: kiln.gemm(a, b, d, pdl=True),
         "kiln.grouped_gemm, out given": lambda: kiln.grouped_gemm(a, weights, offsets, d),
+        "kiln.quantize, out given": lambda: kiln.quantize(x, codes),
+        "kiln.quantize, out allocated": lambda: kiln.quantize(x),
+        "kiln.swiglu, out given": lambda: kiln.swiglu(x, act),
+        "kiln.permute, out and workspace given": lambda: kiln.permute(
+            ids, groups, out=permutation, workspace=workspace
+        ),
+        "kiln.unpermute, out given": lambda: kiln.unpermute(x, permutation.rows, out=sums),
         "library function by tvm-ffi": lambda: kiln._calls._gemm(*a, *b, d),
         "library function by ctypes, arguments made before": bare([*a, *b, d]),
         "torch.empty": lambda: torch.empty((m, n), dtype=torch.bfloat16, device="cuda"),

@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ._errors import InvalidArgumentError, UnsupportedError, WrongTypeError
-from ._frameworks import empty, result, tensor_argument, torch_has_fast_dlpack
+from ._errors import WrongTypeError
+from ._frameworks import empty, pair, result, rows_of, tensor_argument, torch_has_fast_dlpack
 from ._grouping import KINDS, Grouping
 from ._library import function
 from ._options import (
-    Emulation,
     GemmOptions,
     GroupedOptions,
-    Invariance,
     Recipe,
+    Scaled,
     Tensor,
     choice,
     option_values,
+    recipe_number,
 )
+from ._tracing import arguments_of, goes_to_torch, refuse_to_trace
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-# A quantised operand: its values and their scales.
-Scaled = tuple[Tensor, Tensor]
 
 _gemm = function("gemm")
 _gemm_prepare = function("gemm_prepare")
@@ -65,7 +63,7 @@ _look_for_torch()
 def _new_bf16(a: Tensor, b: Tensor) -> Tensor:
     """Torch's memory for D of A [M,K] and B [N,K]."""
     torch = sys.modules["torch"]
-    shape = _rows("gemm", "a", a, 2), _rows("gemm", "b", b, 2)
+    shape = rows_of("gemm", "a", a, 2), rows_of("gemm", "b", b, 2)
     return torch.empty(shape, dtype=torch.bfloat16, device=a.device)
 
 
@@ -74,10 +72,23 @@ _LAUNCH_OPTIONS = {"sm_budget", "pdl"}
 
 
 def _launch_values(options: GemmOptions) -> tuple[Any, ...]:
-    """Those in the library's order (_options.py)."""
+    """Those in the library's order (_options.py), after the two recipes."""
     if not options:
         return ()
     return None, None, None, None, None, options.get("sm_budget", 0), options.get("pdl", False)
+
+
+def goes_straight(tensor: Any, options: Any) -> bool:
+    """Whether an operation beside the GEMMs may take the short way."""
+    return (
+        type(tensor) is _TorchTensor
+        and (not options or options.keys() <= _LAUNCH_OPTIONS)
+        and not _is_traced()
+    )
+
+
+def straight_values(options: Any) -> tuple[Any, ...]:
+    return _launch_values(options)[2:]
 
 
 def gemm(
@@ -171,87 +182,29 @@ def grouped_gemm(
     return _grouped_call(_grouped_gemm, a, b, groups, out, c, **options)
 
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _arguments_of(_: Callable[_P, Any]) -> Callable[[Callable[..., _R]], Callable[_P, _R]]:
-    """Gives a function the signature of another, for type checkers."""
-    return lambda wrapped: wrapped
-
-
-@_arguments_of(gemm)
+@arguments_of(gemm)
 def gemm_prepare(*arguments: Any, **options: Any) -> None:
     """Compiles and loads the kernel that gemm() would use with these arguments, without launching
     it: that call and every other of the same shape and types then finds it in memory."""
     _gemm_call(_gemm_prepare, *arguments, **options)
 
 
-@_arguments_of(gemm)
+@arguments_of(gemm)
 def gemm_workspace_bytes(*arguments: Any, **options: Any) -> int:
     """Bytes of `workspace` that gemm() needs with these arguments: always 0."""
     return _gemm_call(_gemm_workspace_bytes, *arguments, **options)
 
 
-@_arguments_of(grouped_gemm)
+@arguments_of(grouped_gemm)
 def grouped_gemm_prepare(*arguments: Any, **options: Any) -> None:
     """Compiles and loads the kernel that grouped_gemm() would use, without launching it."""
     _grouped_call(_grouped_gemm_prepare, *arguments, **options)
 
 
-@_arguments_of(grouped_gemm)
+@arguments_of(grouped_gemm)
 def grouped_gemm_workspace_bytes(*arguments: Any, **options: Any) -> int:
     """Bytes of `workspace` that grouped_gemm() needs with these arguments: always 0."""
     return _grouped_call(_grouped_gemm_workspace_bytes, *arguments, **options)
-
-
-def _pair(operation: str, name: str, operand: Any) -> Scaled:
-    """The values and the scales of an operand, as tvm-ffi takes them."""
-    if not isinstance(operand, (tuple, list)) or len(operand) != 2:
-        came = (
-            f"a {type(operand).__name__} of {len(operand)}"
-            if isinstance(operand, (tuple, list))
-            else f"a {type(operand).__name__}"
-        )
-        raise WrongTypeError(f"{operation}: {name} is {came}, wanted a pair (values, scales)")
-    values, scales = operand
-    for part, array in ((name, values), (name + ".scales", scales)):
-        if array is None:
-            raise WrongTypeError(f"{operation}: {part} is None, wanted a tensor")
-    return (
-        tensor_argument(operation, name, values),
-        tensor_argument(operation, name + ".scales", scales),
-    )
-
-
-def _rows(operation: str, name: str, values: Tensor, rank: int) -> int:
-    """The rows of an operand's matrix, which an `out` that is allocated needs."""
-    if not hasattr(values, "shape"):
-        came = "None" if values is None else f"a {type(values).__name__}"
-        raise WrongTypeError(f"{operation}: {name} is {came}, wanted a tensor")
-    if len(values.shape) != rank:
-        raise InvalidArgumentError(
-            f"{operation}: {name} has {len(values.shape)} dimensions, wanted {rank}"
-        )
-    return values.shape[-2]
-
-
-def _goes_to_torch(out: Tensor) -> bool:
-    """Whether a call is to become an operation of Torch's: under its compiler's tracing, and for
-    tensors that have no memory (fake ones) or are not what they seem."""
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "compiler"):
-        return False
-    if torch.compiler.is_compiling():
-        return True
-    dispatch = getattr(type(out), "__torch_dispatch__", None)
-    return dispatch is not None and dispatch is not torch.Tensor.__torch_dispatch__
-
-
-def _refuse_to_trace(operation: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{operation}: prepare and workspace_bytes were called under torch.compile, wanted before"
-    )
 
 
 def _finish(call: Any, out: Tensor, allocated: bool, like: Tensor, launched: bool) -> Any:
@@ -271,38 +224,33 @@ def _gemm_call(
     out_dtype: Any = None,
     a_recipe: Recipe | None = None,
     b_recipe: Recipe | None = None,
-    device: Any = None,
-    stream: Any = None,
-    sm_budget: int = 0,
-    pdl: bool = False,
-    invariance: Invariance = "full",
-    workspace: Tensor | None = None,
-    emulation: Emulation | None = None,
+    **options: Any,
 ) -> Any:
     if _TorchTensor is None:
         _look_for_torch()
-    a_pair, b_pair = _pair("gemm", "a", a), _pair("gemm", "b", b)
+    a_pair, b_pair = pair("gemm", "a", a), pair("gemm", "b", b)
     allocated = out is None
     if allocated:
-        shape = (_rows("gemm", "a", a_pair[0], 2), _rows("gemm", "b", b_pair[0], 2))
+        shape = (rows_of("gemm", "a", a_pair[0], 2), rows_of("gemm", "b", b_pair[0], 2))
         out = empty("gemm", a[0], shape, out_dtype)
-    options = option_values(
-        "gemm", out, a_recipe, b_recipe, device, stream, sm_budget, pdl, invariance, workspace,
-        None, emulation,
-    )  # fmt: skip
-    if _goes_to_torch(out):
+    values = (
+        recipe_number("gemm", "a_recipe", a_recipe),
+        recipe_number("gemm", "b_recipe", b_recipe),
+        *option_values("gemm", out, **options),
+    )
+    if goes_to_torch(out):
         if library_function is not _gemm:
-            raise _refuse_to_trace("gemm")
+            raise refuse_to_trace("gemm")
         from . import _torch_ops
 
-        _torch_ops.gemm(a_pair, b_pair, out, c, options)
+        _torch_ops.gemm(a_pair, b_pair, out, c, values)
         return out
     answer = library_function(
         *a_pair,
         *b_pair,
         tensor_argument("gemm", "out", out, output=True),
         tensor_argument("gemm", "c", c),
-        *options,
+        *values,
     )
     return _finish(answer, out, allocated, a[0], library_function is _gemm)
 
@@ -318,14 +266,7 @@ def _grouped_call(
     out_dtype: Any = None,
     a_recipe: Recipe | None = None,
     b_recipe: Recipe | None = None,
-    device: Any = None,
-    stream: Any = None,
-    sm_budget: int = 0,
-    pdl: bool = False,
-    invariance: Invariance = "full",
-    workspace: Tensor | None = None,
-    index_report: Tensor | None = None,
-    emulation: Emulation | None = None,
+    **options: Any,
 ) -> Any:
     operation = "grouped_gemm"
     if _TorchTensor is None:
@@ -336,23 +277,24 @@ def _grouped_call(
         )
     kind = choice(operation, "groups.kind", groups.kind, KINDS)
     index = tensor_argument(operation, "groups.index", groups.index)
-    a_pair, b_pair = _pair(operation, "a", a), _pair(operation, "b", b)
+    a_pair, b_pair = pair(operation, "a", a), pair(operation, "b", b)
     allocated = out is None
     if allocated:
         rank = 3 if groups.kind == "masked" else 2
-        _rows(operation, "a", a_pair[0], rank)
-        columns = _rows(operation, "b", b_pair[0], 3)
+        rows_of(operation, "a", a_pair[0], rank)
+        columns = rows_of(operation, "b", b_pair[0], 3)
         out = empty(operation, a[0], (*a_pair[0].shape[:-1], columns), out_dtype)
-    options = option_values(
-        operation, out, a_recipe, b_recipe, device, stream, sm_budget, pdl, invariance, workspace,
-        index_report, emulation,
-    )  # fmt: skip
-    if _goes_to_torch(out):
+    values = (
+        recipe_number(operation, "a_recipe", a_recipe),
+        recipe_number(operation, "b_recipe", b_recipe),
+        *option_values(operation, out, indexed=True, **options),
+    )
+    if goes_to_torch(out):
         if library_function is not _grouped_gemm:
-            raise _refuse_to_trace(operation)
+            raise refuse_to_trace(operation)
         from . import _torch_ops
 
-        _torch_ops.grouped_gemm(kind, a_pair, b_pair, out, groups, c, options)
+        _torch_ops.grouped_gemm(kind, a_pair, b_pair, out, groups, c, values)
         return out
     answer = library_function(
         kind,
@@ -363,7 +305,7 @@ def _grouped_call(
         tensor_argument(operation, "c", c),
         groups.alignment,
         groups.expected_rows,
-        *options,
+        *values,
     )
     return _finish(answer, out, allocated, a[0], library_function is _grouped_gemm)
 

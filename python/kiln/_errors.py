@@ -6,7 +6,7 @@ without knowing Kiln. The text is the sentence that C++ throws.
 
 from __future__ import annotations
 
-from tvm_ffi import register_error
+from ._tvm_ffi import tvm_ffi
 
 
 class Error(RuntimeError):
@@ -99,7 +99,7 @@ for _error in (
     RaceError,
     InternalError,
 ):
-    register_error("kiln." + _error.code, _error)
+    tvm_ffi.register_error("kiln." + _error.code, _error)
     _error.__module__ = "kiln"
-register_error("kiln.wrong_type", WrongTypeError)
+tvm_ffi.register_error("kiln.wrong_type", WrongTypeError)
 Error.__module__ = WrongTypeError.__module__ = "kiln"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tvm_ffi
+from ._tvm_ffi import tvm_ffi
 
 _module = tvm_ffi.load_module(Path(__file__).with_name("lib") / "libkiln_ffi.so")
 

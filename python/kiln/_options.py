@@ -1,7 +1,7 @@
 """What a call may choose besides its operands, as the numbers that the library reads.
 
-The library's order is ``Arguments::options`` in src/arguments.cpp: the two recipes, then the fields
-of C++'s ``Options``. None stands for the default everywhere.
+The library's order is ``Arguments::options`` in src/arguments.cpp, the fields of C++'s ``Options``;
+of the GEMMs after their two recipes. None stands for the default everywhere.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from ._errors import InvalidArgumentError, WrongTypeError
 from ._frameworks import stream_of, tensor_argument
 
 Tensor = Any  # of any framework
+# A quantised operand: its values and their scales.
+Scaled = tuple[Tensor, Tensor]
 
 Recipe = Literal["row_1x128", "block_128x128"]
+Rounding = Literal["nearest", "power_of_two"]
+ScaleLayout = Literal["row_major", "column_major"]
 Invariance = Literal["full", "none"]
 Policy = Literal[
     "uniform", "starve_copies", "eager_copies", "starve_one_warp", "priority_change", "mixed"
 ]
 Arithmetic = Literal["exact", "fast", "none"]
 
-_RECIPES = {"row_1x128": 0, "block_128x128": 1}
+RECIPES = {"row_1x128": 0, "block_128x128": 1}
+ROUNDINGS = {"nearest": 0, "power_of_two": 1}
+LAYOUTS = {"row_major": 0, "column_major": 1}
 _DEVICES = {"cuda": 0, "emu": 1, "cpu": 2}
 _INVARIANCES = {"full": 0, "none": 1}
 _POLICIES = {
@@ -53,14 +59,9 @@ class Emulation:
     threads: int = 0
 
 
-class GemmOptions(TypedDict, total=False):
-    """The keywords of gemm()."""
+class CallOptions(TypedDict, total=False):
+    """The keywords of every operation."""
 
-    out_dtype: Any
-    """Of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype."""
-    a_recipe: Recipe | None
-    b_recipe: Recipe | None
-    """What the scales mean, "row_1x128" or "block_128x128"; None: by their shape."""
     device: Any
     """Where it runs: None (the GPU in whose memory the tensors are, or for host memory "cpu"),
     "cuda", "cuda:1", "emu" (the kernels, run by the emulator; host memory) or "cpu" (the model of
@@ -75,17 +76,32 @@ class GemmOptions(TypedDict, total=False):
     """"full" (default): the bits follow from the operands of that row and column alone. "none"
     lets the planner split K (no kernel does so today)."""
     workspace: Tensor | None
-    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says: none today."""
+    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says. Only permute
+    needs some, and allocates them where none are given."""
     emulation: Emulation | None
     """How device="emu" runs it."""
 
 
-class GroupedOptions(GemmOptions, total=False):
-    """The keywords of grouped_gemm()."""
+class IndexedOptions(CallOptions, total=False):
+    """Those of an operation that reads an index on the device."""
 
     index_report: Tensor | None
     """int32 [4] in the device's memory, the first of them 0: receives the first entry of the index
     that is out of range: the GroupIssue, where in the index it lies, its value, and the limit."""
+
+
+class GemmOptions(CallOptions, total=False):
+    """The keywords of gemm()."""
+
+    out_dtype: Any
+    """Of a D that is allocated: "bf16" (default), "fp32", or the framework's dtype."""
+    a_recipe: Recipe | None
+    b_recipe: Recipe | None
+    """What the scales mean, "row_1x128" or "block_128x128"; None: by their shape."""
+
+
+class GroupedOptions(GemmOptions, IndexedOptions, total=False):
+    """The keywords of grouped_gemm()."""
 
 
 def choice(operation: str, name: str, value: Any, numbers: dict[str, int]) -> int:
@@ -101,7 +117,15 @@ def choice(operation: str, name: str, value: Any, numbers: dict[str, int]) -> in
 
 
 def recipe_number(operation: str, name: str, recipe: Recipe | None) -> int | None:
-    return None if recipe is None else choice(operation, name, recipe, _RECIPES)
+    return None if recipe is None else choice(operation, name, recipe, RECIPES)
+
+
+def rounding_number(operation: str, rounding: Rounding) -> int:
+    return choice(operation, "scale_rounding", rounding, ROUNDINGS)
+
+
+def by_columns(operation: str, layout: ScaleLayout) -> bool:
+    return choice(operation, "scale_layout", layout, LAYOUTS) == 1
 
 
 def device_numbers(operation: str, device: Any) -> tuple[int | None, int | None]:
@@ -138,21 +162,25 @@ def emulation_numbers(operation: str, emulation: Emulation | None) -> tuple[Any,
 def option_values(
     operation: str,
     array: Any,
-    a_recipe: Recipe | None,
-    b_recipe: Recipe | None,
-    device: Any,
-    stream: Any,
-    sm_budget: int,
-    pdl: bool,
-    invariance: Invariance,
-    workspace: Any,
-    index_report: Any,
-    emulation: Emulation | None,
+    *,
+    indexed: bool = False,
+    device: Any = None,
+    stream: Any = None,
+    sm_budget: int = 0,
+    pdl: bool = False,
+    invariance: Invariance = "full",
+    workspace: Any = None,
+    index_report: Any = None,
+    emulation: Emulation | None = None,
+    **unknown: Any,
 ) -> tuple[Any, ...]:
-    """All of them in the library's order. `array` is one of the call's, whose stream counts."""
+    """All of them in the library's order. `array` is one of the call's, whose stream counts;
+    `indexed`: the operation has an index to report of."""
+    if index_report is not None and not indexed:
+        unknown["index_report"] = index_report
+    for name in unknown:
+        raise TypeError(f"{operation}() got an unexpected keyword argument {name!r}")
     return (
-        recipe_number(operation, "a_recipe", a_recipe),
-        recipe_number(operation, "b_recipe", b_recipe),
         *device_numbers(operation, device),
         stream_of(stream, array),
         sm_budget,

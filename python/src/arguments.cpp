@@ -30,6 +30,7 @@ std::optional<DType> dtype_of(const DLDataType& type) {
   if (is(kDLBfloat, 16) || is(kDLUInt, 16)) return DType::bf16;
   if (is(kDLFloat, 32)) return DType::fp32;
   if (is(kDLInt, 32)) return DType::int32;
+  if (is(kDLInt, 64)) return DType::int64;
   return {};
 }
 
@@ -72,6 +73,13 @@ const char* type_text(const TVMFFIAny& value) {
     default:
       return "an object that is no tensor (it has no __dlpack__)";
   }
+}
+
+/// Null where it is none.
+const DLTensor* tensor_of(const TVMFFIAny& value) {
+  if (value.type_index == kTVMFFITensor) return TVMFFITensorGetDLTensorPtr(value.v_obj);
+  if (value.type_index == kTVMFFIDLTensorPtr) return static_cast<const DLTensor*>(value.v_ptr);
+  return nullptr;
 }
 
 /// Of a tensor of one to three dimensions.
@@ -123,22 +131,22 @@ void Arguments::refuse_type(const std::string& message) const {
   throw WrongType(fmt::format("{}: {}", operation_, message));
 }
 
-const TVMFFIAny* Arguments::next() {
+const TVMFFIAny* Arguments::peek() const {
   const TVMFFIAny* value = index_ < count_ ? &values_[index_] : nullptr;
-  ++index_;
   return value && value->type_index != kTVMFFINone ? value : nullptr;
+}
+
+const TVMFFIAny* Arguments::next() {
+  const TVMFFIAny* value = peek();
+  ++index_;
+  return value;
 }
 
 const DLTensor* Arguments::next_tensor(const char* name) {
   const TVMFFIAny* value = next();
   if (!value) return nullptr;
-  const DLTensor* tensor = nullptr;
-  if (value->type_index == kTVMFFITensor)
-    tensor = TVMFFITensorGetDLTensorPtr(value->v_obj);
-  else if (value->type_index == kTVMFFIDLTensorPtr)
-    tensor = static_cast<const DLTensor*>(value->v_ptr);
-  else
-    refuse_type(fmt::format("{} is {}, wanted a tensor", name, type_text(*value)));
+  const DLTensor* tensor = tensor_of(*value);
+  if (!tensor) refuse_type(fmt::format("{} is {}, wanted a tensor", name, type_text(*value)));
   place(name, *tensor);
   return tensor;
 }
@@ -197,6 +205,31 @@ ScaledTensor Arguments::scaled(const char* name, const char* scales_name, int ra
   return {values, scales, inferred_recipe(values, scales, usual)};
 }
 
+std::optional<ScaledTensor> Arguments::optional_scaled(const char* name, const char* scales_name,
+                                                       int rank, ScaleRecipe usual) {
+  if (peek()) return scaled(name, scales_name, rank, usual);
+  next();
+  if (next()) refuse(fmt::format("{} is given, wanted None as {}", scales_name, name));
+  return {};
+}
+
+std::optional<TensorView> Arguments::optional_vectors(const char* name, int rank, DType dtype) {
+  auto view = optional_tensor(name, rank, {dtype});
+  if (view && rank == 2) {
+    view->batch = view->shape[0];
+    view->batch_stride = view->stride[0];
+    view->shape = {view->shape[1], 1};
+    view->stride = {view->stride[1], 1};
+  }
+  return view;
+}
+
+int Arguments::matrix_rank() const {
+  const TVMFFIAny* value = peek();
+  const DLTensor* t = value ? tensor_of(*value) : nullptr;
+  return t && t->ndim == 3 ? 3 : 2;
+}
+
 std::int64_t Arguments::integer(const char* name, std::int64_t least, std::int64_t most,
                                 std::int64_t otherwise) {
   const TVMFFIAny* value = next();
@@ -214,6 +247,22 @@ bool Arguments::boolean(const char* name, bool otherwise) {
   if (value->type_index != kTVMFFIBool && value->type_index != kTVMFFIInt)
     refuse_type(fmt::format("{} is {}, wanted a bool", name, type_text(*value)));
   return value->v_int64 != 0;
+}
+
+std::optional<float> Arguments::optional_number(const char* name) {
+  const TVMFFIAny* value = next();
+  if (!value) return {};
+  if (value->type_index == kTVMFFIFloat) return static_cast<float>(value->v_float64);
+  if (value->type_index == kTVMFFIInt) return static_cast<float>(value->v_int64);
+  refuse_type(fmt::format("{} is {}, wanted a float", name, type_text(*value)));
+}
+
+void Arguments::recipe(ScaleRecipe& recipe) {
+  recipe = static_cast<ScaleRecipe>(integer("recipe", 0, 1, static_cast<int>(recipe)));
+}
+
+ScaleRounding Arguments::rounding() {
+  return static_cast<ScaleRounding>(integer("scale_rounding", 0, 1, 0));
 }
 
 Device Arguments::device(std::int64_t kind, std::int64_t index) const {
@@ -273,9 +322,7 @@ Emulation Arguments::emulation() {
   return emulation;
 }
 
-Options Arguments::options(ScaleRecipe& a, ScaleRecipe& b) {
-  for (ScaleRecipe* recipe : {&a, &b})
-    *recipe = static_cast<ScaleRecipe>(integer("recipe", 0, 1, static_cast<int>(*recipe)));
+Options Arguments::options() {
   Options options;
   const std::int64_t kind = integer("device", 0, 2, -1);
   options.device = device(kind, integer("device's index", 0, kMostInt, -1));

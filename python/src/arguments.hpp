@@ -35,18 +35,30 @@ class Arguments {
                                             std::initializer_list<DType> dtypes);
   /// Values, then scales, whose recipe is inferred_recipe().
   ScaledTensor scaled(const char* name, const char* scales_name, int rank, ScaleRecipe usual);
+  /// The same, or, where the values are None, nothing: scales are None then too.
+  std::optional<ScaledTensor> optional_scaled(const char* name, const char* scales_name, int rank,
+                                              ScaleRecipe usual);
+  /// One vector, of `rank` 1, or as many as a batch has matrices, of `rank` 2: a row each.
+  std::optional<TensorView> optional_vectors(const char* name, int rank, DType dtype);
+  /// The dimensions of the next argument, if that is a tensor of 2 or 3; else 2.
+  int matrix_rank() const;
 
   std::int64_t integer(const char* name, std::int64_t least, std::int64_t most,
                        std::int64_t otherwise);
   bool boolean(const char* name, bool otherwise);
+  std::optional<float> optional_number(const char* name);
+  /// Overrides `recipe` unless it is None.
+  void recipe(ScaleRecipe& recipe);
+  ScaleRounding rounding();
 
-  /// The rest: recipes that override the inferred ones, then every field of Options. To be read
-  /// after the tensors, since they say which device it is.
-  Options options(ScaleRecipe& a, ScaleRecipe& b);
+  /// The rest: every field of Options. To be read after the tensors, since they say which device it
+  /// is.
+  Options options();
 
  private:
   enum class Memory : std::uint8_t { unknown, host, cuda };
 
+  const TVMFFIAny* peek() const;
   const TVMFFIAny* next();
   const DLTensor* next_tensor(const char* name);
   void place(const char* name, const DLTensor& tensor);

@@ -90,3 +90,49 @@ def bf16(values: np.ndarray) -> np.ndarray:
     """The bits of FP32 values rounded to nearest even, uint16."""
     bits = values.view(np.uint32).astype(np.uint64)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def quantize(
+    x: np.ndarray, recipe: str = "row_1x128", power_of_two: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The E4M3 bytes [M,K] and the scales of x FP32 [M,K], from include/kiln/quantize.hpp."""
+    import ml_dtypes
+
+    m, k = x.shape
+    rows = 1 if recipe == "row_1x128" else 128
+    padded = np.zeros(((m + rows - 1) // rows * rows, (k + 127) // 128 * 128), np.float32)
+    padded[:m, :k] = np.abs(x)
+    largest = padded.reshape(-1, rows, padded.shape[1] // 128, 128).max(axis=(1, 3))
+    scales = np.maximum(largest, np.float32(1e-4)) / np.float32(448)
+    if power_of_two:
+        fraction, exponent = np.frexp(scales)
+        scales = np.ldexp(np.float32(1), exponent - (fraction == 0.5)).astype(np.float32)
+    each = np.repeat(np.repeat(np.float32(1) / scales, rows, axis=0)[:m], 128, axis=1)[:, :k]
+    values = np.clip(x * each, -448, 448).astype(ml_dtypes.float8_e4m3fn)
+    return values.view(np.uint8), scales
+
+
+def permute(ids: np.ndarray, groups: int, alignment: int, rows: int) -> tuple[np.ndarray, ...]:
+    """ends, sources and rows of include/kiln/permute.hpp."""
+    slots = ids.reshape(-1)
+    sources, of_slot = np.full(rows, -1, np.int32), np.full(slots.size, -1, np.int32)
+    ends, first = [], 0
+    for group in range(groups):
+        mine = np.flatnonzero(slots == group)
+        if mine.size:
+            first = (first + alignment - 1) // alignment * alignment
+        sources[first : first + mine.size] = mine
+        of_slot[mine] = np.arange(first, first + mine.size)
+        first += mine.size
+        ends.append(first)
+    return np.array(ends, np.int32), sources, of_slot.reshape(ids.shape)
+
+
+def unpermute(x: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sum of fused multiply-adds, FP32 [T,H]; the exact one as in gemm()."""
+    sums = np.zeros((rows.shape[0], x.shape[1]), np.float32)
+    for slot in range(rows.shape[1]):
+        there = (rows[:, slot] >= 0) & (rows[:, slot] < x.shape[0])
+        taken = x[rows[there, slot]].astype(np.longdouble) * weights[there, slot, None]
+        sums[there] = (taken + sums[there]).astype(np.float32)
+    return sums

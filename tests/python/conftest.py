@@ -22,3 +22,11 @@ def cuda(torch):
     if torch.cuda.get_device_capability() != (9, 0):
         pytest.skip(f"{torch.cuda.get_device_name()} is no Hopper GPU")
     return torch
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    """Where Torch's tensors are."""
+    if request.param == "cuda":
+        request.getfixturevalue("cuda")
+    return request.param

@@ -14,31 +14,9 @@ import kiln
 from kiln import Grouping
 from operands import Gemm, Grouped
 from processes import run
+from torch_tensors import equal, tensors
 
 pytestmark = pytest.mark.usefixtures("torch")
-
-
-def tensors(torch, pairs, device):
-    """The operands as Torch tensors, E4M3 by its own dtype."""
-    return tuple(
-        (
-            torch.from_numpy(values).to(device).view(torch.float8_e4m3fn),
-            torch.from_numpy(scales).to(device),
-        )
-        for values, scales in pairs
-    )
-
-
-def equal(torch, x, y) -> bool:
-    """Of every bit."""
-    return torch.equal(x.view(torch.uint8), y.view(torch.uint8))
-
-
-@pytest.fixture(params=["cpu", "cuda"])
-def device(request):
-    if request.param == "cuda":
-        request.getfixturevalue("cuda")
-    return request.param
 
 
 @pytest.mark.parametrize("operands", [Gemm(37, 200, 272), Gemm(70, 136, 160, by_row=True)])
@@ -339,10 +317,29 @@ def test_the_gpu_is_that_of_the_tensors(cuda):
         np.testing.assert_array_equal(got.cpu().view(cuda.uint16).numpy(), bits.bf16(wanted))
 
 
-def test_fork(cuda):
-    """A child of a process that has not used the GPU yet uses it; one of a process that has gets an
-    error and no crash."""
+def test_importing_leaves_the_gpu_to_children(torch):
+    """tvm-ffi asks Torch for a GPU while it is imported; where NVML answers, nothing is started that
+    a fork does not survive. Here NVML answers that there is none."""
+    if torch.version.cuda is None:
+        pytest.skip("this Torch is not for CUDA")
     run(
+        """
+        import os, torch
+        torch.cuda._device_count_nvml = lambda: 0
+        import kiln
+        assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
+        child = os.fork()
+        if child == 0:
+            os._exit(torch.cuda._is_in_bad_fork())
+        assert os.waitpid(child, 0)[1] == 0
+        """
+    )
+
+
+def test_fork(cuda):
+    """A child of a process that has imported the package and not used the GPU yet uses it, as the
+    parent does; one of a process that has used it gets Kiln's error, and no crash."""
+    said = run(
         """
         import os, torch, kiln
         def ones(*shape):
@@ -362,9 +359,11 @@ def test_fork(cuda):
         if child == 0:
             try:
                 kiln.gemm(*operands)
-            except RuntimeError:
+            except kiln.Error as error:
+                print(type(error).__name__, error, flush=True)
                 os._exit(0)
             os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         """
     )
+    assert said.partition(" ")[0] in ("DriverError", "NoDeviceError"), said
