@@ -22,6 +22,7 @@ SwigluParams params_of(const SwigluArgs& args, const Options& options) {
   // Both halves of a row.
   while (p.up % p.x.alignment != 0) p.x.alignment /= 2;
   p.out = rows_params(args.out.values);
+  p.by_chunks = p.x.alignment >= 16 && p.out.alignment >= 16;
   if (args.out.values.dtype == DType::e4m3) p.scales = scale_output(args.out.scales);
   if (args.weights) {
     p.weights = static_cast<const float*>(args.weights->data);

@@ -18,12 +18,12 @@ struct SwigluConfig {
   }
 };
 
-// A CTA has 64 rows of 128 columns of the output at a time.
+// A CTA has 32 rows of 128 columns of the output at a time, 16 columns of one row a thread.
 inline constexpr int kSwigluThreads = 256;
-inline constexpr int kSwigluRows = 64;
+inline constexpr int kSwigluRows = 32;
 
 constexpr int threads(const SwigluConfig&) { return kSwigluThreads; }
-constexpr int ctas_per_sm(const SwigluConfig&) { return 3; }
+constexpr int ctas_per_sm(const SwigluConfig&) { return 5; }
 constexpr int smem_bytes(const SwigluConfig&) { return 0; }
 
 struct SwigluParams {
@@ -37,7 +37,8 @@ struct SwigluParams {
   int batch, rows, columns;  // M and H
   int tiles;
   Divisor tiles_h, tiles_m;
-  float limit;  // infinite: none
+  int by_chunks;  // all rows of values, of gates and of up halves are aligned to 16 bytes
+  float limit;    // infinite: none
   int power_of_two;
 };
 

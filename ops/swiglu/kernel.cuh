@@ -1,7 +1,11 @@
 // A = SwiGLU(X), and then E4M3 with a scale for 128 columns of a row, or BF16.
 //
-//   lane   0..7   one row's 128 columns, 16 each: gate and up halves are loaded, A is computed in
-//                 registers, its largest is that of the 8 lanes (device/quantize.cuh)
+//   lane          0      1   ..   7      0      1   ..   7      8 lanes have one row's 128 columns
+//   columns     0..7   8..15    56..63  64..71 72..79  120..127
+//
+// Gate and up halves are loaded, A is computed in registers, its largest is that of the 8 lanes
+// (device/quantize.cuh). A thread's 16 columns are two pieces of 8, so that what a warp loads or
+// stores at once fills whole sectors, of BF16 and of codes.
 #include "device/group_walk.hpp"
 #include "device/quantize.cuh"
 #include "device/swiglu.hpp"
@@ -9,27 +13,13 @@
 
 namespace kiln {
 
-/// The arithmetic of device/swiglu.hpp on a GPU.
-struct DeviceArithmetic {
-  DEV static float fma_rn(float a, float b, float c) { return ptx::fma_rn(a, b, c); }
-  DEV static float mul_rn(float a, float b) { return ptx::mul_rn(a, b); }
-  DEV static float add_rn(float a, float b) { return ptx::add_rn(a, b); }
-  DEV static float div_rn(float a, float b) { return ptx::div_rn(a, b); }
-  DEV static float max_number(float a, float b) { return ptx::max_number(a, b); }
-  DEV static float min_number(float a, float b) { return ptx::min_number(a, b); }
-  DEV static float max_or_nan(float a, float b) { return ptx::max_or_nan(a, b); }
-  DEV static float min_or_nan(float a, float b) { return ptx::min_or_nan(a, b); }
-  DEV static u32 bits_of(float value) { return ptx::bits_of(value); }
-  DEV static float float_of(u32 bits) { return ptx::float_of(bits); }
-};
-
 template <SwigluConfig C>
 struct Swiglu {
   using Params = SwigluParams;
   static constexpr int kThreads = threads(C);
   static constexpr int kCtasPerSm = ctas_per_sm(C);
-  static constexpr int kRowsAtOnce = kThreads / kRunLanes;  // 32
-  static constexpr int kRuns = kSwigluRows / kRowsAtOnce;   // a thread's
+  static_assert(kSwigluRows * kRunLanes == kThreads);
+  static constexpr int kPieces = Run<u16>::kChunks, kPiece = kRun / kPieces;  // of 8 columns
   static constexpr int kInBytes = 2, kOutBytes = C.quantised ? 1 : 2;
 
   struct Tile {
@@ -66,43 +56,73 @@ struct Swiglu {
   }
 
   DEV static void compute(const Params& p, const Tile& tile) {
-    const int part = ptx::thread_idx() % kRunLanes, first_row = ptx::thread_idx() / kRunLanes;
-    const int columns = tile.columns - part * kRun, column = tile.column + part * kRun;
-    Run<u16> gate[kRuns], up[kRuns];
-    float weight[kRuns];
-    KILN_UNROLL
-    for (int i = 0; i < kRuns; ++i) {
-      const int row = first_row + i * kRowsAtOnce;
-      const bool exists = row < tile.rows;
-      const u8* source = p.x.data + tile.batch * p.x.batch_stride +
-                         (exists ? tile.row + row : 0) * p.x.row_stride + i64{column} * kInBytes;
-      gate[i].load(source, exists ? columns : 0, p.x.alignment);
-      up[i].load(source + p.up, exists ? columns : 0, p.x.alignment);
-      weight[i] = 1;
-      if (exists && p.weights != nullptr)
-        weight[i] =
+    const int part = ptx::thread_idx() % kRunLanes, row = ptx::thread_idx() / kRunLanes;
+    const bool whole = p.by_chunks && tile.columns == kScaleBlock, exists = row < tile.rows;
+    const u8* source = p.x.data + tile.batch * p.x.batch_stride +
+                       (tile.row + row) * p.x.row_stride +
+                       i64{tile.column + part * kPiece} * kInBytes;
+    Run<u16> gate = {}, up = {};
+    float weight = 1;
+    if (exists) {
+      load(p, source, whole, tile, part, gate, up);
+      if (p.weights != nullptr)
+        weight =
             p.weights[tile.batch * p.weights_batch_stride + (tile.row + row) * p.weights_stride];
     }
-    KILN_UNROLL
-    for (int i = 0; i < kRuns; ++i) {
-      float a[kRun];
+    float a[kRun];
+    if (is_plain(gate)) {
       KILN_UNROLL
       for (int j = 0; j < kRun; ++j)
-        a[j] = swiglu_of<DeviceArithmetic>(gate[i].value(j), up[i].value(j), p.limit);
-      if (p.weights != nullptr) {
-        KILN_UNROLL
-        for (int j = 0; j < kRun; ++j) a[j] = ptx::mul_rn(a[j], weight[i]);
+        a[j] = swiglu_of_plain<DeviceArithmetic>(gate.value(j), up.value(j), p.limit);
+    } else {
+      KILN_UNROLL
+      for (int j = 0; j < kRun; ++j)
+        a[j] = swiglu_of<DeviceArithmetic>(gate.value(j), up.value(j), p.limit);
+    }
+    if (p.weights != nullptr) {
+      KILN_UNROLL
+      for (int j = 0; j < kRun; ++j) a[j] = ptx::mul_rn(a[j], weight);
+    }
+    store(p, tile, row, part, whole, a);
+  }
+
+  /// Whether no gate is beyond +-kPlainGate.
+  DEV static bool is_plain(const Run<u16>& gate) {
+    const u32 halves = largest_halves_of<kRun / 2>([&](int i) { return gate.word(i); });
+    return ptx::max_number(low_half(halves), high_half(halves)) <= kPlainGate;
+  }
+
+  /// Of a thread's i-th piece, how many columns exist.
+  DEV static int columns_of(const Tile& tile, int part, int i) {
+    return tile.columns - (i * kRunLanes + part) * kPiece;
+  }
+
+  DEV static void load(const Params& p, const u8* source, bool whole, const Tile& tile, int part,
+                       Run<u16>& gate, Run<u16>& up) {
+    constexpr int kStep = kRunLanes * kPiece * kInBytes;  // between a thread's pieces
+    if (whole) {
+      KILN_UNROLL
+      for (int i = 0; i < kPieces; ++i) {
+        gate.chunk[i] = *reinterpret_cast<const Chunk*>(source + i * kStep);
+        up.chunk[i] = *reinterpret_cast<const Chunk*>(source + p.up + i * kStep);
       }
-      store(p, tile, first_row + i * kRowsAtOnce, part, columns, a);
+    } else {
+      KILN_UNROLL
+      for (int i = 0; i < kPieces; ++i) {
+        const int bytes = columns_of(tile, part, i) * kInBytes;
+        gate.chunk[i] = load_chunk(source + i * kStep, bytes, p.x.alignment);
+        up.chunk[i] = load_chunk(source + p.up + i * kStep, bytes, p.x.alignment);
+      }
     }
   }
 
-  /// `columns` of them exist; the others are 0, of a gate and an up half of 0.
-  DEV static void store(const Params& p, const Tile& tile, int row, int part, int columns,
+  /// What does not exist is 0, of a gate and an up half of 0.
+  DEV static void store(const Params& p, const Tile& tile, int row, int part, bool whole,
                         const float (&a)[kRun]) {
     const auto values = [&](int j) { return a[j]; };
     u8* out = p.out.data + tile.batch * p.out.batch_stride + (tile.row + row) * p.out.row_stride +
-              i64{tile.column + part * kRun} * kOutBytes;
+              i64{tile.column + part * kPiece} * kOutBytes;
+    constexpr int kStep = kRunLanes * kPiece * kOutBytes;  // between a thread's pieces
     if constexpr (C.quantised) {
       const Scale scale =
           scale_of(largest_of_lanes<1, kRunLanes>(largest_of(values)), p.power_of_two);
@@ -110,9 +130,31 @@ struct Swiglu {
       if (part == 0)
         p.scales.data[tile.batch * p.scales.batch_stride + (tile.row + row) * p.scales.row_stride +
                       tile.block * p.scales.block_stride] = scale.value;
-      store_chunk(out, codes_of(values, scale.inverse), columns, p.out.alignment);
+      const Chunk codes = codes_of(values, scale.inverse);
+      if (whole) {
+        KILN_UNROLL
+        for (int i = 0; i < kPieces; ++i)
+          *reinterpret_cast<HalfChunk*>(out + i * kStep) = {codes.word[2 * i],
+                                                            codes.word[2 * i + 1]};
+      } else {
+        KILN_UNROLL
+        for (int i = 0; i < kPieces; ++i)
+          store_chunk(out + i * kStep, {codes.word[2 * i], codes.word[2 * i + 1]},
+                      min_of(kPiece, columns_of(tile, part, i)), p.out.alignment);
+      }
     } else {
-      if (row < tile.rows) Run<u16>::of(values).store(out, columns, p.out.alignment);
+      if (row >= tile.rows) return;
+      const auto rounded = Run<u16>::of(values);
+      if (whole) {
+        KILN_UNROLL
+        for (int i = 0; i < kPieces; ++i)
+          *reinterpret_cast<Chunk*>(out + i * kStep) = rounded.chunk[i];
+      } else {
+        KILN_UNROLL
+        for (int i = 0; i < kPieces; ++i)
+          store_chunk(out + i * kStep, rounded.chunk[i], columns_of(tile, part, i) * kOutBytes,
+                      p.out.alignment);
+      }
     }
   }
 

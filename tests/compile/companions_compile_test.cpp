@@ -33,7 +33,7 @@ TEST(CompanionsCompile, QuantizeIsClean) {
 TEST(CompanionsCompile, PermuteIsClean) {
   KILN_NEED_COMPILER();
   expect_all_clean<PermuteConfig>(
-      {{PermuteStep::count}, {PermuteStep::place}, {PermuteStep::move}});
+      {{PermuteStep::map, kMapCtas}, {PermuteStep::map, 1}, {PermuteStep::move}});
 }
 
 TEST(CompanionsCompile, UnpermuteIsClean) {
