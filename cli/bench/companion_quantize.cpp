@@ -97,7 +97,9 @@ class QuantizeCompanion final : public Companion {
  private:
   static i64 blocks(i64 size) { return (size + 127) / 128; }
   i64 pitch() const { return round_up(m_, 4); }
-  i64 row() const { return round_up(m_, 16); }  // of the transposed values
+  /// Of the transposed values: whole lines. Where rows begin in the middle of a sector of 32 bytes,
+  /// two tiles share it, and both write a part (docs/MEASURED.md).
+  i64 row() const { return round_up(m_, 128); }
 
   Backend& backend_;
   const Options options_;

@@ -1,7 +1,8 @@
-// permute: check -> params -> map, move.
+// permute: check -> params -> map, copy or move.
 #include "ops/permute/api.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "ops/config_text.hpp"
 #include "ops/kernel_memo.hpp"
@@ -12,7 +13,7 @@ namespace kiln {
 template <>
 struct Words<PermuteStep> {
   static constexpr const char* kType = "PermuteStep";
-  static constexpr const char* kWords[] = {"map", "move"};
+  static constexpr const char* kWords[] = {"map", "copy", "move"};
 };
 
 namespace {
@@ -31,6 +32,11 @@ PermuteConfig map_config(const PermuteArgs& args, const Options& options) {
   while (2 * cluster <= most && slots_of(args) > i64{cluster} * kMapWarps * 32 * kLoadsAtOnce)
     cluster *= 2;
   return {PermuteStep::map, cluster};
+}
+
+/// Whether the copy engine takes rows: multiples of 16 bytes, at such addresses.
+bool fits_copies(const RowsParams& from, const RowsParams& to, i64 row_bytes) {
+  return row_bytes == 0 || (from.alignment >= 16 && to.alignment >= 16 && row_bytes % 16 == 0);
 }
 
 bool lies_along_rows(const TensorView& t) { return t.stride[1] == 1 || t.shape[1] == 1; }
@@ -58,6 +64,7 @@ PermuteParams params_of(const PermuteArgs& args, int map_ctas, const Options& op
   p.groups = static_cast<int>(args.groups);
   p.capacity = static_cast<int>(args.sources.shape[0]);
   p.of_warp = slots_of_warp(p.slots, map_ctas * kMapWarps);
+  p.group_bits = std::bit_width(static_cast<unsigned>(p.groups - 1));
   p.slots_of_token = Divisor(std::max(1, static_cast<int>(args.ids.shape[1])));
   p.alignment = Divisor(static_cast<int>(args.alignment));
   p.ends = static_cast<int*>(args.ends.data);
@@ -76,11 +83,20 @@ PermuteParams params_of(const PermuteArgs& args, int map_ctas, const Options& op
     p.row_bytes = from.shape[1] * size_of(from.dtype);
   }
   if (moves(args.scales)) add_scales(p, *args.scales);
-  const auto pieces_of = [](i64 bytes) { return static_cast<int>((bytes + 15) / 16); };
-  p.value_pieces = pieces_of(p.row_bytes);
-  p.pieces =
-      FlatRows(p.slots == 0 ? 0 : args.ids.shape[0], p.value_pieces + pieces_of(p.scale_row_bytes));
-  p.piece_ctas = (p.pieces.pieces + kMovedPieces - 1) / kMovedPieces;
+  const i64 tokens = p.slots == 0 ? 0 : args.ids.shape[0];
+  const i64 bytes = p.row_bytes + p.scale_row_bytes;
+  const auto pieces_of = [](i64 row_bytes, int piece) {
+    return static_cast<int>((row_bytes + piece - 1) / piece);
+  };
+  if (fits_copies(p.from, p.to, p.row_bytes) &&
+      fits_copies(p.from_scale_rows, p.to_scale_rows, p.scale_row_bytes)) {
+    p.parts = FlatRows(tokens, pieces_of(bytes, kCopyBytes));
+    p.inputs_ready = !options.pdl;
+  } else {
+    p.value_pieces = pieces_of(p.row_bytes, 16);
+    p.pieces = FlatRows(tokens, p.value_pieces + pieces_of(p.scale_row_bytes, 16));
+    p.piece_ctas = (p.pieces.pieces + kMovedPieces - 1) / kMovedPieces;
+  }
   return p;
 }
 
@@ -111,7 +127,13 @@ void permute(const PermuteArgs& args, const Options& options) {
                    {.stream = options.stream, .pdl = pdl, .emulation = options.emulation});
   };
   launch(map, map.cluster, options.pdl);
-  // The move waits for the map before it reads anything, wherever the grid before the map is.
+  // Each waits for the grid before it, and that one for the map, wherever the caller's own are.
+  if (const i64 parts = params.parts.pieces; parts > 0) {
+    const PermuteConfig copy{PermuteStep::copy};
+    const i64 tasks = (parts + kCopyWarps - 1) / kCopyWarps;
+    const int resident = ctas_per_sm(copy) * backend.arch().sm_count;
+    launch(copy, std::min(ctas_for(tasks, options.sm_budget), resident), true);
+  }
   if (const i64 ctas = moving_ctas(params); ctas > 0)
     launch({PermuteStep::move}, ctas_for(ctas, options.sm_budget), true);
 }
@@ -120,9 +142,11 @@ void permute_prepare(const PermuteArgs& args, const Options& options) {
   check_permute(args, options);
   if (options.device.kind == Device::Kind::cpu) return;
   Backend& backend = backend_of(options.device);
-  kernel_of(backend, map_config(args, options));
-  if (moves(args.values) || moves(args.scales))
-    kernel_of(backend, PermuteConfig{PermuteStep::move});
+  const PermuteConfig map = map_config(args, options);
+  const PermuteParams params = params_of(args, map.cluster, options);
+  kernel_of(backend, map);
+  if (params.parts.pieces > 0) kernel_of(backend, PermuteConfig{PermuteStep::copy});
+  if (moving_ctas(params) > 0) kernel_of(backend, PermuteConfig{PermuteStep::move});
 }
 
 std::int64_t permute_workspace_bytes(const PermuteArgs&, const Options&) { return 0; }

@@ -177,23 +177,24 @@ struct Quantize {
     constexpr int kChunks = StagedTile<T>::kChunks, kStep = kThreads / kChunks;
     const int chunk = ptx::thread_idx() % kChunks, first_row = ptx::thread_idx() / kChunks;
     const u8* source = p.x.data + tile.batch * p.x.batch_stride +
+                       (tile.row + first_row) * p.x.row_stride +
                        tile.column * static_cast<i64>(sizeof(T)) + chunk * 16;
-    const int valid = tile.columns * static_cast<int>(sizeof(T)) - chunk * 16;
+    const i64 step = kStep * p.x.row_stride;
     if (whole) {
       KILN_UNROLL
-      for (int i = 0; i < kScaleBlock / kStep; ++i) {
+      for (int i = 0; i < kScaleBlock / kStep; ++i, source += step) {
         const int row = first_row + i * kStep;
         const bool exists = row < tile.rows;
         ptx::cp_async<16>(&smem.tile.rows[row][smem.tile.place(row, chunk)],
-                          source + (exists ? tile.row + row : 0) * p.x.row_stride, exists ? 16 : 0);
+                          exists ? source : p.x.data, exists ? 16 : 0);
       }
       ptx::cp_async_wait_all();
     } else {
-      for (int row = first_row; row < kScaleBlock; row += kStep) {
+      const int valid = tile.columns * static_cast<int>(sizeof(T)) - chunk * 16;
+      for (int row = first_row; row < kScaleBlock; row += kStep, source += step) {
         const bool exists = row < tile.rows;
         smem.tile.rows[row][smem.tile.place(row, chunk)] =
-            load_chunk(source + (exists ? tile.row + row : 0) * p.x.row_stride, exists ? valid : 0,
-                       p.x.alignment);
+            load_chunk(exists ? source : p.x.data, exists ? valid : 0, p.x.alignment);
       }
     }
     ptx::cta_sync();
@@ -211,10 +212,17 @@ struct Quantize {
   /// A warp has the columns of one chunk at a time: a word (4 of them a chunk) and 16 rows a lane.
   DEV static void transpose(const Params& p, Smem& smem, const Tile& tile, Scale scale,
                             bool whole) {
-    const int word = ptx::lane_idx() % 4, part = ptx::lane_idx() / 4;
+    constexpr int kOfWord = 4 / sizeof(T);  // columns
+    const int word = ptx::lane_idx() % 4, part = ptx::lane_idx() / 4, warp = ptx::thread_idx() / 32;
     whole = whole && tile.rows - part * kRun >= kRun;
-    for (int chunk = ptx::thread_idx() / 32; chunk < StagedTile<T>::kChunks;
-         chunk += kQuantizeWarps) {
+    int column = (warp * 4 + word) * kOfWord;
+    u8* out = p.transposed.data + tile.batch * p.transposed.batch_stride +
+              (tile.column + column) * p.transposed.row_stride + tile.row + part * kRun;
+    float* out_scale =
+        scale_at(p.transposed_scales, tile.batch, tile.column + column, tile.block_row);
+    const Lane lane = {part, tile.rows - part * kRun, whole};
+    constexpr int kStep = kQuantizeWarps * 4 * kOfWord;
+    for (int chunk = warp; chunk < StagedTile<T>::kChunks; chunk += kQuantizeWarps) {
       u32 words[kRun];
       KILN_UNROLL
       for (int i = 0; i < kRun; ++i) {
@@ -226,9 +234,8 @@ struct Quantize {
         const auto values = [&](int i) { return ptx::float_of(words[i]); };
         if constexpr (!kBlocks)
           scale = scale_of(largest_of_lanes<4, 32>(largest_of(values)), p.power_of_two);
-        store_column(p, tile, chunk * 4 + word, part, whole, scale, values);
+        if (column < tile.columns) store_column(p, lane, out, out_scale, scale, values);
       } else {
-        const int column = chunk * 8 + word * 2;
         Scale other = scale;
         if constexpr (!kBlocks) {
           const u32 largest = largest_halves_of_lanes<4, 32>(
@@ -236,31 +243,37 @@ struct Quantize {
           scale = scale_of(low_half(largest), p.power_of_two);
           other = scale_of(high_half(largest), p.power_of_two);
         }
-        store_column(p, tile, column, part, whole, scale,
-                     [&](int i) { return low_half(words[i]); });
-        store_column(p, tile, column + 1, part, whole, other,
-                     [&](int i) { return high_half(words[i]); });
+        if (column < tile.columns)
+          store_column(p, lane, out, out_scale, scale, [&](int i) { return low_half(words[i]); });
+        if (column + 1 < tile.columns)
+          store_column(p, lane, out + p.transposed.row_stride,
+                       out_scale + p.transposed_scales.row_stride, other,
+                       [&](int i) { return high_half(words[i]); });
       }
+      column += kStep;
+      out += kStep * p.transposed.row_stride;
+      out_scale += kStep * p.transposed_scales.row_stride;
     }
   }
 
-  /// whole: the lane's rows all exist, at an address that 16 divides.
+  /// Of a column a lane has 16 rows, of which so many exist; whole: all, at an address that 16
+  /// divides.
+  struct Lane {
+    int part, rows;
+    bool whole;
+  };
+
   template <class Floats>
-  DEV static void store_column(const Params& p, const Tile& tile, int column, int part, bool whole,
+  DEV static void store_column(const Params& p, const Lane& lane, u8* out, float* out_scale,
                                const Scale& scale, const Floats& values) {
-    if (column >= tile.columns) return;
     if constexpr (!kBlocks) {
-      if (part == 0)
-        *scale_at(p.transposed_scales, tile.batch, tile.column + column, tile.block_row) =
-            scale.value;
+      if (lane.part == 0) *out_scale = scale.value;
     }
-    u8* out = p.transposed.data + tile.batch * p.transposed.batch_stride +
-              (tile.column + column) * p.transposed.row_stride + tile.row + part * kRun;
     const Chunk codes = codes_of(values, scale.inverse);
-    if (whole)
+    if (lane.whole)
       *reinterpret_cast<Chunk*>(out) = codes;
     else
-      store_chunk(out, codes, tile.rows - part * kRun, p.transposed.alignment);
+      store_chunk(out, codes, lane.rows, p.transposed.alignment);
   }
 };
 

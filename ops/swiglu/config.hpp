@@ -18,12 +18,13 @@ struct SwigluConfig {
   }
 };
 
-// A CTA has 32 rows of 128 columns of the output at a time, 16 columns of one row a thread.
+// A CTA has 32 rows of 128 columns of the output at a time, 16 columns of one row a thread, and
+// walks down those columns while the next ones are on their way.
 inline constexpr int kSwigluThreads = 256;
 inline constexpr int kSwigluRows = 32;
 
 constexpr int threads(const SwigluConfig&) { return kSwigluThreads; }
-constexpr int ctas_per_sm(const SwigluConfig&) { return 5; }
+constexpr int ctas_per_sm(const SwigluConfig&) { return 3; }
 constexpr int smem_bytes(const SwigluConfig&) { return 0; }
 
 struct SwigluParams {
@@ -35,8 +36,10 @@ struct SwigluParams {
   const int* valid_rows;  // or null
   int* report;
   int batch, rows, columns;  // M and H
-  int tiles;
-  Divisor tiles_h, tiles_m;
+  // Tiles are bands of rows, of all matrices one after the other, by blocks of 128 columns.
+  int bands, band_step;  // from a CTA's band to its next one
+  int walks;             // band_step times the blocks of a row
+  Divisor blocks, bands_of_matrix;
   int by_chunks;  // all rows of values, of gates and of up halves are aligned to 16 bytes
   float limit;    // infinite: none
   int power_of_two;
