@@ -157,12 +157,8 @@ DEV Chunk codes_of(const Floats& values, float inverse) {
   Chunk codes;
   KILN_UNROLL
   for (int i = 0; i < 4; ++i) {
-    u32 pair[2];
-    KILN_UNROLL
-    for (int j = 0; j < 2; ++j)
-      pair[j] = ptx::pack_e4m3x2(ptx::mul_rn(values(4 * i + 2 * j), inverse),
-                                 ptx::mul_rn(values(4 * i + 2 * j + 1), inverse));
-    codes.word[i] = pair[0] | pair[1] << 16;
+    const auto scaled = [&](int j) { return ptx::mul_rn(values(4 * i + j), inverse); };
+    codes.word[i] = ptx::pack_e4m3x4(scaled(0), scaled(1), scaled(2), scaled(3));
   }
   return codes;
 }

@@ -59,11 +59,15 @@ DEV float swiglu_of(float gate, float up, float limit) {
 inline constexpr float kPlainGate = 86;
 
 template <class A>
-DEV float swiglu_of_plain(float gate, float up, float limit) {
-  gate = A::min_or_nan(gate, limit);
-  up = A::max_or_nan(A::min_or_nan(up, limit), -limit);
+DEV float swiglu_of_plain(float gate, float up) {
   const float divisor = A::fma_rn(2.0F, half_exp_within<A>(-gate), 1.0F);
   return A::mul_rn(quotient_of<A>(gate, divisor, reciprocal_of<A>(divisor)), up);
+}
+
+template <class A>
+DEV float swiglu_of_plain(float gate, float up, float limit) {
+  return swiglu_of_plain<A>(A::min_or_nan(gate, limit),
+                            A::max_or_nan(A::min_or_nan(up, limit), -limit));
 }
 
 }  // namespace kiln

@@ -71,6 +71,8 @@ PermuteParams params_of(const PermuteArgs& args, int map_ctas, const Options& op
   p.sources = static_cast<int*>(args.sources.data);
   p.rows = static_cast<int*>(args.rows.data);
   p.rows_stride = args.rows.stride[0];
+  p.dense = args.ids.stride[1] == 1 && args.ids.stride[0] == args.ids.shape[1] &&
+            args.rows.stride[0] == args.ids.shape[1];
   p.report = options.index_report;
   if (args.weights) {
     p.weights = elements_params(args.weights->from);

@@ -35,10 +35,10 @@ inline constexpr int kMapWarps = kMapThreads / 32;
 inline constexpr int kGroupsOfThread = kMostGroups / kMapThreads;
 inline constexpr int kLoadsAtOnce = 4;  // of a warp's 32 slots each
 
-/// A warp of the copy has two parts of rows in shared memory, one coming and one leaving.
-inline constexpr int kCopyThreads = 128;
+/// A warp of the copy has three parts of rows in shared memory: one comes while two leave.
+inline constexpr int kCopyThreads = 64;
 inline constexpr int kCopyWarps = kCopyThreads / 32;
-inline constexpr int kCopyStages = 2;
+inline constexpr int kCopyStages = 3;
 inline constexpr int kCopyBytes = 8192;
 
 /// Pieces of rows that a CTA of the move has: 2 a thread, each to all rows of its token.
@@ -52,7 +52,7 @@ constexpr int threads(const PermuteConfig& c) {
 }
 constexpr int cluster_size(const PermuteConfig& c) { return c.cluster; }
 constexpr int ctas_per_sm(const PermuteConfig& c) {
-  return c.step == PermuteStep::map ? 1 : c.step == PermuteStep::copy ? 3 : 6;
+  return c.step == PermuteStep::map ? 1 : c.step == PermuteStep::copy ? 4 : 6;
 }
 constexpr int smem_bytes(const PermuteConfig& c) {
   constexpr int kMap = (kMapWarps + 3) * kMostGroups * 4 + 3 * kMapWarps * 4 + 16;
@@ -68,6 +68,7 @@ constexpr int slots_of_warp(i64 slots, int warps) {
 struct PermuteParams {
   ElementsParams ids;
   int wide_ids;  // int64
+  int dense;     // ids and rows lie slot behind slot
   int slots, groups, capacity;
   int of_warp;     // slots of a warp's part
   int group_bits;  // of a group's number

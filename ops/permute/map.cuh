@@ -33,15 +33,25 @@ struct PermuteMap {
   };
 
   DEV static i64 id_of(const Params& p, int slot) {
-    const int token = divide(slot, p.slots_of_token);
-    const i64 at = token * p.ids.row_stride +
-                   (slot - token * static_cast<int>(p.slots_of_token.value)) * p.ids.column_stride;
+    i64 at = slot;
+    if (!p.dense) {
+      const int token = divide(slot, p.slots_of_token);
+      at = token * p.ids.row_stride +
+           (slot - token * static_cast<int>(p.slots_of_token.value)) * p.ids.column_stride;
+    }
     return p.wide_ids ? reinterpret_cast<const i64*>(p.ids.data)[at]
                       : reinterpret_cast<const int*>(p.ids.data)[at];
   }
 
-  /// Calls body(slot, same), for the warp's part in order; `same` are the lanes whose slots have
-  /// the same group.
+  /// Where the row of a slot is written.
+  DEV static int* row_at(const Params& p, int slot) {
+    if (p.dense) return p.rows + slot;
+    const int token = divide(slot, p.slots_of_token);
+    return p.rows + token * p.rows_stride +
+           (slot - token * static_cast<int>(p.slots_of_token.value));
+  }
+
+  /// Calls body(slot) for the warp's part in order, all lanes together.
   template <class Body>
   DEV static void for_slots(const Params& p, Body&& body) {
     const int warp = ptx::cta_idx() * kMapWarps + ptx::thread_idx() / 32;
@@ -58,7 +68,8 @@ struct PermuteMap {
                    !good && id != -1};
       }
       KILN_UNROLL
-      for (int i = 0; i < kLoadsAtOnce; ++i) body(slot[i], lanes_of_group(p, slot[i].group));
+      for (int i = 0; i < kLoadsAtOnce; ++i)
+        if (at + i * 32 < p.of_warp) body(slot[i]);
     }
   }
 
@@ -86,30 +97,30 @@ struct PermuteMap {
     if (ptx::cta_idx() == 0) report(p, smem);
     ptx::cluster_arrive<ptx::Order::relaxed>();  // the other CTAs' shared memory has been read
     ptx::cta_sync();
-    for_slots(p, [&](const Slot& slot, u32 same) {
-      const u32 before = same & ((1u << ptx::lane_idx()) - 1);
-      int row = -1;
-      if (slot.group >= 0) row = smem.counts[warp][slot.group] + ptx::popcount(before);
-      ptx::warp_sync();
-      if (slot.group >= 0 && before == 0) smem.counts[warp][slot.group] += ptx::popcount(same);
-      ptx::warp_sync();
-      if (slot.number >= 0) settle(p, slot.number, row);
+    for_slots(p, [&](const Slot& slot) {
+      if (slot.group >= 0) settle(p, slot.number, smem.counts[warp][slot.group]);
     });
     fill_gaps(p, smem, reached);
     ptx::cluster_wait();
   }
 
-  /// The slots of each group that the warp has, and its first wrong one.
+  /// The slots of each group that the warp has, and its first wrong one; in `rows`, until the map
+  /// is there, how many of a slot's group are before it in the warp's part.
   DEV static void count(const Params& p, Smem& smem, int warp) {
     int(&counts)[kMostGroups] = smem.counts[warp];
     for (int g = ptx::lane_idx(); g < p.groups; g += 32) counts[g] = 0;
     ptx::warp_sync();
     int first_wrong = kNothingWrong;
-    for_slots(p, [&](const Slot& slot, u32 same) {
+    for_slots(p, [&](const Slot& slot) {
       if (slot.wrong && slot.number < first_wrong) first_wrong = slot.number;
+      const u32 same = lanes_of_group(p, slot.group);
+      const u32 before = same & ((1u << ptx::lane_idx()) - 1);
+      const int counted = slot.group >= 0 ? counts[slot.group] : 0;
+      if (slot.number >= 0)
+        *row_at(p, slot.number) = slot.group >= 0 ? counted + ptx::popcount(before) : -1;
+      ptx::warp_sync();
       // The lowest lane of those with the same group adds for all.
-      if (slot.group >= 0 && (same & ((1u << ptx::lane_idx()) - 1)) == 0)
-        counts[slot.group] += ptx::popcount(same);
+      if (slot.group >= 0 && before == 0) counts[slot.group] = counted + ptx::popcount(same);
       ptx::warp_sync();
     });
     first_wrong = ptx::redux_min(first_wrong);
@@ -137,15 +148,17 @@ struct PermuteMap {
     }
   }
 
-  DEV static void settle(const Params& p, int slot, int row) {
+  /// `first`: the row of the first slot of that group in the warp's part.
+  DEV static void settle(const Params& p, int slot, int first) {
+    int* at = row_at(p, slot);
+    const int row = first + *at;
+    *at = row;
+    p.sources[row] = slot;
+    if (p.row_weights == nullptr) return;
     const int token = divide(slot, p.slots_of_token);
     const int j = slot - token * static_cast<int>(p.slots_of_token.value);
-    p.rows[token * p.rows_stride + j] = row;
-    if (row < 0) return;
-    p.sources[row] = slot;
-    if (p.row_weights != nullptr)
-      p.row_weights[row] = reinterpret_cast<const float*>(
-          p.weights.data)[token * p.weights.row_stride + j * p.weights.column_stride];
+    p.row_weights[row] = reinterpret_cast<const float*>(
+        p.weights.data)[token * p.weights.row_stride + j * p.weights.column_stride];
   }
 
   /// Where each group starts; and in place of the counts before each warp in its CTA, the row of

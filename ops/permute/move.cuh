@@ -43,7 +43,7 @@ struct PermuteMove {
     return part;
   }
 
-  /// Warps are on their own: while a part leaves for its rows, the next one comes.
+  /// Warps are on their own: while parts leave for their rows, the next one comes.
   DEV static void copy(const Params& p, CopySmem& smem) {
     WarpStages& stages = smem.of_warp[ptx::thread_idx() / 32];
     const i64 first = i64{ptx::cta_idx()} * kCopyWarps + ptx::thread_idx() / 32;
@@ -57,33 +57,41 @@ struct PermuteMove {
     if (first < p.parts.pieces) load_part(p, stages, 0, part_of(p, first));
     if (p.inputs_ready) ptx::grid_dependency_wait();  // for the map
     ptx::grid_dependency_launch();
-    u32 turn = 0;
-    for (i64 number = first; number < p.parts.pieces; number += step, ++turn) {
+    int next_row = first < p.parts.pieces ? row_of_lane(p, part_of(p, first).token) : -1;
+    int stage = 0;
+    u32 phase = 0;
+    for (i64 number = first; number < p.parts.pieces; number += step) {
       const Part part = part_of(p, number);
-      const int stage = static_cast<int>(turn % kCopyStages);
-      const int row = row_of_lane(p, part.token, ptx::lane_idx());
+      const int row = next_row, next = stage == kCopyStages - 1 ? 0 : stage + 1;
       if (number + step < p.parts.pieces) {
-        ptx::tma_store_wait_read<0>();  // of the part before
+        // The stage's last part left two turns ago. What is read now is needed a turn later: under
+        // the load of all stores it takes microseconds.
+        ptx::tma_store_wait_read<kCopyStages - 2>();
         ptx::warp_sync();
-        load_part(p, stages, stage ^ 1, part_of(p, number + step));
+        const Part coming = part_of(p, number + step);
+        load_part(p, stages, next, coming);
+        next_row = row_of_lane(p, coming.token);
       }
-      ptx::mbarrier_wait(&stages.full[stage], turn / kCopyStages % 2);
+      ptx::mbarrier_wait(&stages.full[stage], phase);
       store_part(p, stages.part[stage], part, row);
       const int slots = static_cast<int>(p.slots_of_token.value);
       for (int slot = ptx::lane_idx() + 32; slot < slots; slot += 32)
-        store_part(p, stages.part[stage], part, row_of_lane(p, part.token, slot));
+        store_part(p, stages.part[stage], part, p.rows[part.token * p.rows_stride + slot]);
       ptx::tma_store_commit();
+      stage = next;
+      if (stage == 0) phase ^= 1;
     }
     ptx::tma_store_wait_read<0>();
   }
 
-  DEV static int row_of_lane(const Params& p, i64 token, int slot) {
+  /// Of the first 32 rows of a token.
+  DEV static int row_of_lane(const Params& p, i64 token) {
+    const int slot = ptx::lane_idx();
     return slot < static_cast<int>(p.slots_of_token.value) ? p.rows[token * p.rows_stride + slot]
                                                            : -1;
   }
 
   DEV static void load_part(const Params& p, WarpStages& stages, int stage, const Part& part) {
-    static_assert(kCopyStages == 2);
     if (ptx::lane_idx() != 0) return;
     ptx::Barrier* full = &stages.full[stage];
     u8* to = stages.part[stage];

@@ -48,6 +48,11 @@ SwigluParams params_of(const SwigluArgs& args, int resident, const Options& opti
   p.walks = p.band_step * blocks;
   p.blocks = Divisor(blocks);
   p.bands_of_matrix = Divisor(bands_of_matrix);
+  const i64 rows_of_step = i64{p.band_step} * kSwigluRows;
+  p.x_step = rows_of_step * p.x.row_stride;
+  p.out_step = rows_of_step * p.out.row_stride;
+  p.scales_step = rows_of_step * p.scales.row_stride;
+  p.weights_step = rows_of_step * p.weights_stride;
   p.limit = args.clamp.value_or(std::numeric_limits<float>::infinity());
   p.power_of_two = args.rounding == ScaleRounding::power_of_two;
   return p;

@@ -19,13 +19,13 @@ struct SwigluConfig {
 };
 
 // A CTA has 32 rows of 128 columns of the output at a time, 16 columns of one row a thread, and
-// walks down those columns while the next ones are on their way.
+// walks down those columns.
 inline constexpr int kSwigluThreads = 256;
 inline constexpr int kSwigluRows = 32;
 
 constexpr int threads(const SwigluConfig&) { return kSwigluThreads; }
 constexpr int ctas_per_sm(const SwigluConfig&) { return 3; }
-constexpr int smem_bytes(const SwigluConfig&) { return 0; }
+constexpr int smem_bytes(const SwigluConfig&) { return 3; }
 
 struct SwigluParams {
   RowsParams x, out;
@@ -40,6 +40,7 @@ struct SwigluParams {
   int bands, band_step;  // from a CTA's band to its next one
   int walks;             // band_step times the blocks of a row
   Divisor blocks, bands_of_matrix;
+  i64 x_step, out_step, scales_step, weights_step;  // of a band's step; the last two in elements
   int by_chunks;  // all rows of values, of gates and of up halves are aligned to 16 bytes
   float limit;    // infinite: none
   int power_of_two;

@@ -28,14 +28,19 @@ struct Swiglu {
     bool whole;              // all rows have the block's columns, at addresses that 16 divides
   };
 
-  /// A thread's row of a band.
-  struct Row {
-    int matrix, row;
-    bool exists;
+  /// A thread's row of a band: what is read and what is written.
+  struct Place {
+    int matrix, row, rows;  // rows that exist
+    const u8* source;
+    const float* weight;
+    u8* out;
+    float* scale;
+
+    DEV bool exists() const { return row < rows; }
   };
 
   struct Halves {
-    Run<u16> gate = {}, up = {};
+    Run<u16> gate, up;
     float weight = 1;
   };
 
@@ -52,58 +57,78 @@ struct Swiglu {
   }
 
   DEV static Columns columns_of(const Params& p, int block) {
-    const int part = ptx::thread_idx() % kRunLanes * kPiece;
-    const int column = block * kScaleBlock + part, left = p.columns - column;
-    return {block, column, left, p.by_chunks && p.columns - block * kScaleBlock >= kScaleBlock};
+    const int column = block * kScaleBlock + ptx::thread_idx() % kRunLanes * kPiece;
+    return {block, column, p.columns - column,
+            p.by_chunks && p.columns - block * kScaleBlock >= kScaleBlock};
   }
 
-  DEV static Row row_of(const Params& p, int band) {
+  DEV static Place place_of(const Params& p, const Columns& columns, int band) {
     const int matrix = divide(band, p.bands_of_matrix);
     const int row = (band - matrix * static_cast<int>(p.bands_of_matrix.value)) * kSwigluRows +
                     ptx::thread_idx() / kRunLanes;
-    const int rows = p.valid_rows == nullptr ? p.rows : min_of(p.valid_rows[matrix], p.rows);
-    return {matrix, row, row < rows};
+    return {.matrix = matrix,
+            .row = row,
+            .rows = p.valid_rows == nullptr ? p.rows : min_of(p.valid_rows[matrix], p.rows),
+            .source = p.x.data + matrix * p.x.batch_stride + row * p.x.row_stride +
+                      i64{columns.first} * kInBytes,
+            .weight = p.weights + matrix * p.weights_batch_stride + row * p.weights_stride,
+            .out = p.out.data + matrix * p.out.batch_stride + row * p.out.row_stride +
+                   i64{columns.first} * kOutBytes,
+            .scale = p.scales.data + matrix * p.scales.batch_stride + row * p.scales.row_stride +
+                     columns.block * p.scales.block_stride};
   }
 
+  /// Loads leave as soon as what they overwrite has been used.
   DEV static void walk_down(const Params& p, int band, const Columns& columns) {
-    Row next_row = row_of(p, band);
-    Halves next = load(p, columns, next_row);
-    while (band < p.bands) {
-      const Row row = next_row;
-      const Halves values = next;
+    Place place = place_of(p, columns, band);
+    Halves halves = load(p, columns, place);
+    while (true) {
+      float a[kRun];
+      compute(p, halves, a);
+      const Place now = place;
       band += p.band_step;
       if (band < p.bands) {
-        next_row = row_of(p, band);
-        next = load(p, columns, next_row);
+        place = advanced(p, columns, place, band);
+        halves = load(p, columns, place);
       }
-      // A warp whose rows do not exist has nothing to do; its lanes look at each other.
-      if (ptx::vote_any(row.exists)) compute(p, columns, row, values);
+      store(p, columns, now, a);
+      if (band >= p.bands) return;
     }
   }
 
-  DEV static Halves load(const Params& p, const Columns& columns, const Row& row) {
+  DEV static Place advanced(const Params& p, const Columns& columns, Place place, int band) {
+    const int first_of_next = (place.matrix + 1) * static_cast<int>(p.bands_of_matrix.value);
+    if (band >= first_of_next) return place_of(p, columns, band);
+    place.row += p.band_step * kSwigluRows;
+    place.source += p.x_step;
+    place.weight += p.weights_step;
+    place.out += p.out_step;
+    place.scale += p.scales_step;
+    return place;
+  }
+
+  DEV static Halves load(const Params& p, const Columns& columns, const Place& place) {
     constexpr int kStep = kRunLanes * kPiece * kInBytes;  // between a thread's pieces
-    Halves values;
-    if (!row.exists) return values;
-    const u8* source = p.x.data + row.matrix * p.x.batch_stride + row.row * p.x.row_stride +
-                       i64{columns.first} * kInBytes;
+    Halves halves;
     if (columns.whole) {
+      // A row that does not exist is any other one: nothing of it is stored.
+      const u8* source = place.exists() ? place.source : p.x.data;
       KILN_UNROLL
       for (int i = 0; i < kPieces; ++i) {
-        values.gate.chunk[i] = *reinterpret_cast<const Chunk*>(source + i * kStep);
-        values.up.chunk[i] = *reinterpret_cast<const Chunk*>(source + p.up + i * kStep);
+        halves.gate.chunk[i] = *reinterpret_cast<const Chunk*>(source + i * kStep);
+        halves.up.chunk[i] = *reinterpret_cast<const Chunk*>(source + p.up + i * kStep);
       }
     } else {
       KILN_UNROLL
       for (int i = 0; i < kPieces; ++i) {
-        const int bytes = left_of_piece(columns, i) * kInBytes;
-        values.gate.chunk[i] = load_chunk(source + i * kStep, bytes, p.x.alignment);
-        values.up.chunk[i] = load_chunk(source + p.up + i * kStep, bytes, p.x.alignment);
+        const int bytes = place.exists() ? left_of_piece(columns, i) * kInBytes : 0;
+        const u8* source = place.source + i * kStep;
+        halves.gate.chunk[i] = load_chunk(source, bytes, p.x.alignment);
+        halves.up.chunk[i] = load_chunk(source + p.up, bytes, p.x.alignment);
       }
     }
-    if (p.weights != nullptr)
-      values.weight = p.weights[row.matrix * p.weights_batch_stride + row.row * p.weights_stride];
-    return values;
+    if (p.weights != nullptr && place.exists()) halves.weight = *place.weight;
+    return halves;
   }
 
   /// Of a thread's i-th piece, how many columns exist.
@@ -111,45 +136,41 @@ struct Swiglu {
     return columns.left - i * kRunLanes * kPiece;
   }
 
-  DEV static void compute(const Params& p, const Columns& columns, const Row& row,
-                          const Halves& values) {
-    float a[kRun];
-    if (is_plain(values.gate)) {
+  /// Most gates and up halves are far from every end: then nothing is clamped, and nothing looks at
+  /// exponents.
+  DEV static void compute(const Params& p, const Halves& halves, float (&a)[kRun]) {
+    using A = DeviceArithmetic;
+    const auto& [gate, up, weight] = halves;
+    const u32 largest = largest_halves_of<kRun>(
+        [&](int i) { return i < kRun / 2 ? gate.word(i) : up.word(i - kRun / 2); });
+    if (ptx::max_number(low_half(largest), high_half(largest)) <=
+        ptx::min_number(p.limit, kPlainGate)) {
       KILN_UNROLL
-      for (int j = 0; j < kRun; ++j)
-        a[j] = swiglu_of_plain<DeviceArithmetic>(values.gate.value(j), values.up.value(j), p.limit);
+      for (int j = 0; j < kRun; ++j) a[j] = swiglu_of_plain<A>(gate.value(j), up.value(j));
+    } else if (largest_of_run<u16>(gate) <= kPlainGate) {
+      KILN_UNROLL
+      for (int j = 0; j < kRun; ++j) a[j] = swiglu_of_plain<A>(gate.value(j), up.value(j), p.limit);
     } else {
       KILN_UNROLL
-      for (int j = 0; j < kRun; ++j)
-        a[j] = swiglu_of<DeviceArithmetic>(values.gate.value(j), values.up.value(j), p.limit);
+      for (int j = 0; j < kRun; ++j) a[j] = swiglu_of<A>(gate.value(j), up.value(j), p.limit);
     }
     if (p.weights != nullptr) {
       KILN_UNROLL
-      for (int j = 0; j < kRun; ++j) a[j] = ptx::mul_rn(a[j], values.weight);
+      for (int j = 0; j < kRun; ++j) a[j] = ptx::mul_rn(a[j], weight);
     }
-    store(p, columns, row, a);
   }
 
-  /// Whether no gate is beyond +-kPlainGate.
-  DEV static bool is_plain(const Run<u16>& gate) {
-    const u32 halves = largest_halves_of<kRun / 2>([&](int i) { return gate.word(i); });
-    return ptx::max_number(low_half(halves), high_half(halves)) <= kPlainGate;
-  }
-
-  /// What does not exist is 0, of a gate and an up half of 0.
-  DEV static void store(const Params& p, const Columns& columns, const Row& row,
+  /// Columns that do not exist are 0, of a gate and an up half of 0.
+  DEV static void store(const Params& p, const Columns& columns, const Place& place,
                         const float (&a)[kRun]) {
     const auto values = [&](int j) { return a[j]; };
-    u8* out = p.out.data + row.matrix * p.out.batch_stride + row.row * p.out.row_stride +
-              i64{columns.first} * kOutBytes;
+    u8* out = place.out;
     constexpr int kStep = kRunLanes * kPiece * kOutBytes;  // between a thread's pieces
     if constexpr (C.quantised) {
       const Scale scale =
           scale_of(largest_of_lanes<1, kRunLanes>(largest_of(values)), p.power_of_two);
-      if (!row.exists) return;
-      if (ptx::thread_idx() % kRunLanes == 0)
-        p.scales.data[row.matrix * p.scales.batch_stride + row.row * p.scales.row_stride +
-                      columns.block * p.scales.block_stride] = scale.value;
+      if (!place.exists()) return;
+      if (ptx::thread_idx() % kRunLanes == 0) *place.scale = scale.value;
       const Chunk codes = codes_of(values, scale.inverse);
       if (columns.whole) {
         KILN_UNROLL
@@ -163,7 +184,7 @@ struct Swiglu {
                       min_of(kPiece, left_of_piece(columns, i)), p.out.alignment);
       }
     } else {
-      if (!row.exists) return;
+      if (!place.exists()) return;
       const auto rounded = Run<u16>::of(values);
       if (columns.whole) {
         KILN_UNROLL

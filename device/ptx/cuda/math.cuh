@@ -98,6 +98,19 @@ DEV u32 pack_e4m3x2(float low, float high) {
   return packed;
 }
 
+/// Two of those: four FP32 values, the first in bits 0-7.
+/// PTX #data-movement-and-conversion-instructions-cvt
+DEV u32 pack_e4m3x4(float first, float second, float third, float fourth) {
+  u32 packed;
+  asm("{\n\t.reg .b16 low, high;\n\t"
+      "cvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n\t"
+      "cvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n\t"
+      "mov.b32 %0, {low, high};\n\t}"
+      : "=r"(packed)
+      : "f"(first), "f"(second), "f"(third), "f"(fourth));
+  return packed;
+}
+
 DEV float bf16_to_float(u16 bits) { return __uint_as_float(static_cast<u32>(bits) << 16); }
 
 }  // namespace kiln::ptx

@@ -91,6 +91,10 @@ DEV u32 max_magnitude_bf16x2(u32 a, u32 b) {
 
 DEV u32 pack_e4m3x2(float low, float high) { return emu::e4m3_rn(low) | emu::e4m3_rn(high) << 8; }
 
+DEV u32 pack_e4m3x4(float first, float second, float third, float fourth) {
+  return pack_e4m3x2(first, second) | pack_e4m3x2(third, fourth) << 16;
+}
+
 DEV float bf16_to_float(u16 bits) {
   return __builtin_bit_cast(float, static_cast<u32>(bits) << 16);
 }
