@@ -44,7 +44,8 @@ constexpr int smem_bytes(const QuantizeConfig& c) {
 /// What shared memory leaves room for where it has the tile; else registers, 16 to 64 of which a
 /// thread fills with values.
 constexpr int ctas_per_sm(const QuantizeConfig& c) {
-  if (c.transposed) return c.x == Element::fp32 ? 3 : 4;
+  const bool blocks = c.scales == ScaleBlock::block_128x128;
+  if (c.transposed) return (c.x == Element::fp32 ? 3 : 4) - (blocks ? 1 : 0);
   const int value_registers = tile_rows(c) * kScaleBlock / kQuantizeThreads * element_bytes(c) / 4;
   return value_registers == 64 ? 2 : value_registers == 32 ? 4 : 5;
 }

@@ -19,7 +19,7 @@ bool nothing_to_do(const SwigluArgs& args) {
 int band_step_of(i64 bands, int blocks, int resident) {
   i64 step = resident / blocks;
   if (10 * step * blocks < 9 * i64{resident}) step = ceil_div(8 * resident, blocks);
-  return static_cast<int>(std::clamp<i64>(step, 1, std::max<i64>(bands, 1)));
+  return static_cast<int>(std::clamp<i64>(step, 1, std::clamp<i64>(bands, 1, kMostBandStep)));
 }
 
 SwigluParams params_of(const SwigluArgs& args, int resident, const Options& options) {

@@ -22,10 +22,11 @@ struct SwigluConfig {
 // walks down those columns.
 inline constexpr int kSwigluThreads = 256;
 inline constexpr int kSwigluRows = 32;
+inline constexpr int kMostBandStep = 1 << 20;  // bands, and what is added to the last one, are ints
 
 constexpr int threads(const SwigluConfig&) { return kSwigluThreads; }
 constexpr int ctas_per_sm(const SwigluConfig&) { return 3; }
-constexpr int smem_bytes(const SwigluConfig&) { return 3; }
+constexpr int smem_bytes(const SwigluConfig&) { return 0; }
 
 struct SwigluParams {
   RowsParams x, out;
