@@ -1,6 +1,6 @@
 // SwiGLU of one element in explicit FP32 operations, each rounded once: the same bits wherever A's
-// operations are those of IEEE 754. Host and device share it; no library function, no approximate
-// instruction.
+// operations are those of IEEE 754. Host and device share it; no library function. The one
+// approximate instruction, where a quotient starts from (device/quotient.hpp), decides no bit.
 #pragma once
 
 #include "device/quotient.hpp"

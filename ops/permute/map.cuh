@@ -73,8 +73,7 @@ struct PermuteMap {
     }
   }
 
-  /// The lanes that have the same group, for lanes that have one. A ballot a bit: match.any, which
-  /// looks at one value after the other, took 90 cycles of the SM.
+  /// The lanes that have the same group, for lanes that have one: a ballot a bit of its number.
   DEV static u32 lanes_of_group(const Params& p, int group) {
     u32 same = ptx::vote_ballot(group >= 0);
     KILN_UNROLL_BY_4
