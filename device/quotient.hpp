@@ -8,7 +8,8 @@
 //   q  = a * r';  q - r' * (q * b - a)   the nearest to a / b; a zero keeps its sign
 //
 // Where r starts from shows for 32 mantissas of b alone, and of all gates of SwiGLU for 2^-23 alone
-// (its b is the largest number below 2): an H200 starts well from all of them.
+// (its b is the largest number below 2). An H200 starts well from that and from every such mantissa
+// that a scale can have.
 //
 // Callers say why their numbers are within the range. tests/unit/quotient_test.cpp compares with
 // division, every mantissa of b and every gate; tests/gpu/companions_test.cpp, every gate and the
