@@ -9,6 +9,10 @@ struct alignas(16) Chunk {
   u32 word[4];
 };
 
+struct alignas(8) HalfChunk {
+  u32 word[2];
+};
+
 /// Sixteen bytes of which the first `valid` exist, the others being zero, from an address of the
 /// given alignment.
 DEV Chunk load_chunk(const u8* source, int valid, int alignment) {

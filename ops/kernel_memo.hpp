@@ -29,8 +29,9 @@ template <class Config>
 const LoadedKernel* kernel_of(Backend& backend, const Config& config) {
   static Memo<KernelKey<Config>, const LoadedKernel*> memo;
   return memo.find_or_make({&backend, config}, [&] {
-    return jit(backend, source_of(config),
-               {.threads = threads(config), .smem_bytes = smem_bytes(config)});
+    KernelShape shape{.threads = threads(config), .smem_bytes = smem_bytes(config)};
+    if constexpr (requires { cluster_size(config); }) shape.cluster = cluster_size(config);
+    return jit(backend, source_of(config), shape);
   });
 }
 

@@ -56,17 +56,18 @@ struct PermuteArgs {
 KILN_API std::int64_t most_permuted_rows(std::int64_t tokens, std::int64_t slots,
                                          std::int64_t groups, std::int64_t alignment = 1);
 
-/// Two launches (count, place), and a third where values or scales move, with
-/// permute_workspace_bytes of Options::workspace, aligned to 16 bytes; nothing is read on the host,
-/// and all of it can be captured in a CUDA graph. Throws as quantize does (quantize.hpp), before
+/// One launch for the map, a second where values or scales move, a third where scales that do not
+/// lie along their rows move beside values; no workspace, nothing is read on the host, and all of
+/// it can be captured in a CUDA graph. The later launches may start while the one before them
+/// drains, whatever Options::pdl is. Fastest where rows are multiples of 16 bytes at such
+/// addresses, and scales lie along the rows. Throws as quantize does (quantize.hpp), before
 /// anything is launched or written.
 KILN_API void permute(const PermuteArgs& args, const Options& options = {});
 
 /// Compiles and loads the kernels that permute(args, options) would use.
 KILN_API void permute_prepare(const PermuteArgs& args, const Options& options = {});
 
-/// Bytes of Options::workspace that permute(args, options) needs: some KB, at most 517 KiB. Looks
-/// at the shape of ids and at groups alone.
+/// 0.
 KILN_API std::int64_t permute_workspace_bytes(const PermuteArgs& args, const Options& options = {});
 
 /// The operands of the way back: x [R,H], by permuted row, to out [T,H].

@@ -60,7 +60,7 @@ std::string to_string(const PermuteCase& t) {
                      to_string(t.values), t.wide_ids ? "int64" : "int32", t.scale_columns, t.seed);
 }
 
-std::vector<PermuteCase> permute_cases() {
+std::vector<PermuteCase> PermuteCase::every() {
   return {
       {.name = "one", .columns = 16},
       {.name = "no token", .tokens = 0, .slots = 8, .groups = 3, .spare_rows = 5, .columns = 32},
@@ -77,6 +77,14 @@ std::vector<PermuteCase> permute_cases() {
        .weights = true,
        .from_scales = {.column_major = true},
        .to_scales = {.column_major = true, .padding = 3}},
+      {.name = "parts",
+       .tokens = 9,
+       .slots = 40,
+       .groups = 50,
+       .dropped = 9,
+       .values = DType::fp32,
+       .columns = 4140,
+       .scale_columns = 8},
       {.name = "aligned",
        .tokens = 100,
        .slots = 6,
@@ -107,7 +115,7 @@ std::vector<PermuteCase> permute_cases() {
   };
 }
 
-PermuteCase random_permute_case(unsigned seed, i64 most_tokens, i64 most_columns) {
+PermuteCase PermuteCase::drawn(unsigned seed, i64 most_tokens, i64 most_columns) {
   std::mt19937 random(seed * 747796405u + 3);
   const auto next = [&](i64 count) { return static_cast<i64>(random() % static_cast<u64>(count)); };
   constexpr i64 kAlignments[] = {1, 1, 1, 8, 128, 100};
@@ -135,7 +143,8 @@ PermuteCase random_permute_case(unsigned seed, i64 most_tokens, i64 most_columns
       .seed = seed};
 }
 
-std::optional<std::string> run_case(const PermuteCase& t, const Device& device, Options options) {
+std::optional<std::string> PermuteCase::run(const Device& device, Options options) const {
+  const PermuteCase& t = *this;
   enum {
     kIds,
     kFrom,
@@ -147,8 +156,7 @@ std::optional<std::string> run_case(const PermuteCase& t, const Device& device, 
     kTo,
     kToScales,
     kToWeights,
-    kReport,
-    kWorkspace
+    kReport
   };
   const i64 capacity = most_permuted_rows(t.tokens, t.slots, t.groups, t.alignment) + t.spare_rows;
   GuardedCall call;
@@ -189,13 +197,6 @@ std::optional<std::string> run_case(const PermuteCase& t, const Device& device, 
     return static_cast<std::int32_t*>(v[kReport].data);
   };
   options.device = device;
-  options.workspace_bytes = permute_workspace_bytes(args(views), options);
-  Backend& backend = device.kind == Device::Kind::cpu ? emu_backend() : backend_of(device);
-  const auto free = [&backend](void* data) { backend.free(data); };
-  const std::unique_ptr<void, decltype(free)> workspace(
-      backend.allocate(static_cast<std::size_t>(options.workspace_bytes)), free);
-  backend.fill(workspace.get(), 0xFF, static_cast<std::size_t>(options.workspace_bytes));
-  options.workspace = workspace.get();
   return call.difference(
       device, [&](const auto& v) { permute_model(args(v), report(v)); },
       [&](const auto& v) {
@@ -212,7 +213,7 @@ std::string to_string(const UnpermuteCase& t) {
                      t.weights ? ", weighted" : "", t.seed);
 }
 
-std::vector<UnpermuteCase> unpermute_cases() {
+std::vector<UnpermuteCase> UnpermuteCase::every() {
   return {
       {.name = "one"},
       {.name = "no slot", .tokens = 3, .slots = 0, .rows = 0, .columns = 20},
@@ -236,7 +237,7 @@ std::vector<UnpermuteCase> unpermute_cases() {
   };
 }
 
-UnpermuteCase random_unpermute_case(unsigned seed, i64 most_tokens, i64 most_columns) {
+UnpermuteCase UnpermuteCase::drawn(unsigned seed, i64 most_tokens, i64 most_columns) {
   std::mt19937 random(seed * 747796405u + 5);
   const auto next = [&](i64 count) { return static_cast<i64>(random() % static_cast<u64>(count)); };
   UnpermuteCase t{.name = "random",
@@ -256,7 +257,8 @@ UnpermuteCase random_unpermute_case(unsigned seed, i64 most_tokens, i64 most_col
   return t;
 }
 
-std::optional<std::string> run_case(const UnpermuteCase& t, const Device& device, Options options) {
+std::optional<std::string> UnpermuteCase::run(const Device& device, Options options) const {
+  const UnpermuteCase& t = *this;
   GuardedCall call;
   call.add("x", t.x, t.rows, t.columns, t.x_layout);
   call.add("rows", DType::int32, t.tokens, t.slots, {.padding = static_cast<int>(t.seed % 2)});

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kiln/permute.hpp"
-#include "ops/gemm/cases.hpp"
+#include "ops/companion_case.hpp"
 
 namespace kiln {
 
@@ -23,15 +23,14 @@ struct PermuteCase {
   bool weights = false;
   GemmLayout ids, from, to, from_scales, to_scales;
   unsigned seed = 1;
+
+  static std::vector<PermuteCase> every();
+  static PermuteCase drawn(unsigned seed, i64 most_tokens, i64 most_columns);
+  std::optional<std::string> run(const Device& device, Options options = {}) const;
 };
 
 std::string to_string(const PermuteCase& test);
-std::vector<PermuteCase> permute_cases();
-PermuteCase random_permute_case(unsigned seed, i64 most_tokens, i64 most_columns);
-
-/// Empty: every byte is right, and what is reported of wrong ids.
-std::optional<std::string> run_case(const PermuteCase& test, const Device& device,
-                                    Options options = {});
+static_assert(CompanionCase<PermuteCase>);
 
 struct UnpermuteCase {
   std::string name;
@@ -41,12 +40,13 @@ struct UnpermuteCase {
   bool wild = true;
   GemmLayout x_layout, out_layout, weights_layout;
   unsigned seed = 1;
+
+  static std::vector<UnpermuteCase> every();
+  static UnpermuteCase drawn(unsigned seed, i64 most_tokens, i64 most_columns);
+  std::optional<std::string> run(const Device& device, Options options = {}) const;
 };
 
 std::string to_string(const UnpermuteCase& test);
-std::vector<UnpermuteCase> unpermute_cases();
-UnpermuteCase random_unpermute_case(unsigned seed, i64 most_tokens, i64 most_columns);
-std::optional<std::string> run_case(const UnpermuteCase& test, const Device& device,
-                                    Options options = {});
+static_assert(CompanionCase<UnpermuteCase>);
 
 }  // namespace kiln

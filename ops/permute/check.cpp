@@ -119,8 +119,6 @@ void check_permute(const PermuteArgs& args, const Options& options) {
   if (args.scales) check_scales(check, *args.scales, tokens, rows);
   if (args.weights) check_weights(check, *args.weights, tokens, slots, rows);
   check_apart(check, args);
-  if (options.device.kind != Device::Kind::cpu)
-    check.workspace(options, workspace_bytes(tokens * slots, static_cast<int>(args.groups)));
 }
 
 }  // namespace kiln

@@ -12,7 +12,7 @@ bool nothing_to_do(const QuantizeArgs& args) {
   return args.x.shape[0] == 0 || args.x.shape[1] == 0 || args.x.batch == 0;
 }
 
-QuantizeParams params_of(const QuantizeArgs& args) {
+QuantizeParams params_of(const QuantizeArgs& args, const QuantizeConfig& config) {
   QuantizeParams p = {};
   p.x = rows_params(args.x);
   p.out = rows_params(args.out.values);
@@ -23,7 +23,10 @@ QuantizeParams params_of(const QuantizeArgs& args) {
   }
   p.rows = static_cast<int>(args.x.shape[0]);
   p.columns = static_cast<int>(args.x.shape[1]);
-  const int tiles_m = ceil_div(p.rows, kScaleBlock), tiles_k = ceil_div(p.columns, kScaleBlock);
+  p.by_chunks = p.x.alignment >= 16 && p.out.alignment >= 16 &&
+                (!args.transposed || p.transposed.alignment >= 16);
+  const int tiles_m = ceil_div(p.rows, tile_rows(config)),
+            tiles_k = ceil_div(p.columns, kScaleBlock);
   p.tiles = static_cast<int>(args.x.batch) * tiles_m * tiles_k;
   p.tiles_k = Divisor(tiles_k);
   p.tiles_m = Divisor(tiles_m);
@@ -60,7 +63,7 @@ void quantize(const QuantizeArgs& args, const Options& options) {
   if (nothing_to_do(args)) return;
   if (options.device.kind == Device::Kind::cpu) return quantize_model(args);
   Backend& backend = backend_of(options.device);
-  const QuantizeParams params = params_of(args);
+  const QuantizeParams params = params_of(args, config);
   backend.launch(kernel_of(backend, config), ctas_for(params.tiles, options.sm_budget), &params,
                  sizeof params,
                  {.stream = options.stream, .pdl = options.pdl, .emulation = options.emulation});

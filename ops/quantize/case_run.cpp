@@ -15,7 +15,7 @@ std::string to_string(const QuantizeCase& t) {
                      t.rounding == ScaleRounding::power_of_two ? " power of two" : "", t.seed);
 }
 
-std::vector<QuantizeCase> quantize_cases() {
+std::vector<QuantizeCase> QuantizeCase::every() {
   std::vector<QuantizeCase> cases;
   unsigned seed = 0;
   for (const DType x : {DType::bf16, DType::fp32})
@@ -61,7 +61,7 @@ std::vector<QuantizeCase> quantize_cases() {
   return cases;
 }
 
-QuantizeCase random_quantize_case(unsigned seed, i64 largest_rows, i64 largest_columns) {
+QuantizeCase QuantizeCase::drawn(unsigned seed, i64 largest_rows, i64 largest_columns) {
   std::mt19937 random(seed * 747796405u + 77);
   const auto next = [&](i64 count) { return static_cast<i64>(random() % static_cast<u64>(count)); };
   const auto layout = [&] {
@@ -94,7 +94,8 @@ QuantizeCase random_quantize_case(unsigned seed, i64 largest_rows, i64 largest_c
   return t;
 }
 
-std::optional<std::string> run_case(const QuantizeCase& t, const Device& device, Options options) {
+std::optional<std::string> QuantizeCase::run(const Device& device, Options options) const {
+  const QuantizeCase& t = *this;
   const auto blocks = [](i64 size) { return (size + 127) / 128; };
   const bool by_row = t.recipe == ScaleRecipe::row_1x128;
   const BatchLayout batch{t.batch, t.batch_padding};

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kiln/quantize.hpp"
-#include "ops/gemm/cases.hpp"
+#include "ops/companion_case.hpp"
 
 namespace kiln {
 
@@ -21,18 +21,13 @@ struct QuantizeCase {
   i64 batch_padding = 0;
   GemmLayout x_layout, out, scales, transposed_out, transposed_scales;
   unsigned seed = 1;
+
+  static std::vector<QuantizeCase> every();
+  static QuantizeCase drawn(unsigned seed, i64 most_rows, i64 most_columns);
+  std::optional<std::string> run(const Device& device, Options options = {}) const;
 };
 
 std::string to_string(const QuantizeCase& test);
-
-/// What every tier runs: each kernel, edges of tiles, layouts, special values.
-std::vector<QuantizeCase> quantize_cases();
-
-/// The same seed, the same case.
-QuantizeCase random_quantize_case(unsigned seed, i64 largest_rows, i64 largest_columns);
-
-/// Empty: every byte is right.
-std::optional<std::string> run_case(const QuantizeCase& test, const Device& device,
-                                    Options options = {});
+static_assert(CompanionCase<QuantizeCase>);
 
 }  // namespace kiln

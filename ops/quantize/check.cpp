@@ -79,14 +79,16 @@ QuantizeConfig check_quantize(const QuantizeArgs& args, const Options& options) 
     check.disjoint(kTransposed.scales, args.transposed->scales, kTransposed.values,
                    args.transposed->values);
 
-  const i64 a_matrix = (rows + 127) / 128 * ((columns + 127) / 128);
+  const QuantizeConfig config{.x = x.dtype == DType::fp32 ? Element::fp32 : Element::bf16,
+                              .scales = static_cast<ScaleBlock>(args.out.recipe),
+                              .transposed = args.transposed.has_value()};
+  const int of_tile = tile_rows(config);
+  const i64 a_matrix = (rows + of_tile - 1) / of_tile * ((columns + 127) / 128);
   constexpr i64 kMostTiles = std::numeric_limits<int>::max();
   if (a_matrix > 0 && x.batch > kMostTiles / a_matrix)
-    check.refuse(fmt::format("x is {} matrices of {} tiles of 128 x 128, wanted at most {} tiles",
-                             x.batch, a_matrix, kMostTiles));
-  return {.x = x.dtype == DType::fp32 ? Element::fp32 : Element::bf16,
-          .scales = static_cast<ScaleBlock>(args.out.recipe),
-          .transposed = args.transposed.has_value()};
+    check.refuse(fmt::format("x is {} matrices of {} tiles of {} x 128, wanted at most {} tiles",
+                             x.batch, a_matrix, of_tile, kMostTiles));
+  return config;
 }
 
 }  // namespace kiln

@@ -18,7 +18,7 @@ std::string to_string(const SwigluCase& t) {
                      t.weights ? " weighted" : "", fmt::join(t.valid_rows, ","), t.seed);
 }
 
-std::vector<SwigluCase> swiglu_cases() {
+std::vector<SwigluCase> SwigluCase::every() {
   return {
       {.name = "one"},
       {.name = "one bf16", .quantised = false, .weights = true},
@@ -57,7 +57,7 @@ std::vector<SwigluCase> swiglu_cases() {
   };
 }
 
-SwigluCase random_swiglu_case(unsigned seed, i64 most_rows, i64 most_columns) {
+SwigluCase SwigluCase::drawn(unsigned seed, i64 most_rows, i64 most_columns) {
   std::mt19937 random(seed * 747796405u + 9);
   const auto next = [&](i64 count) { return static_cast<i64>(random() % static_cast<u64>(count)); };
   const auto layout = [&] {
@@ -89,7 +89,8 @@ SwigluCase random_swiglu_case(unsigned seed, i64 most_rows, i64 most_columns) {
   return t;
 }
 
-std::optional<std::string> run_case(const SwigluCase& t, const Device& device, Options options) {
+std::optional<std::string> SwigluCase::run(const Device& device, Options options) const {
+  const SwigluCase& t = *this;
   enum { kX, kValues, kScales, kWeights, kRows, kReport };
   const BatchLayout batch{t.batch, t.batch_padding};
   GuardedCall call;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kiln/swiglu.hpp"
-#include "ops/gemm/cases.hpp"
+#include "ops/companion_case.hpp"
 
 namespace kiln {
 
@@ -22,14 +22,13 @@ struct SwigluCase {
   i64 batch_padding = 0;
   GemmLayout x, out, scales, weights_layout;
   unsigned seed = 1;
+
+  static std::vector<SwigluCase> every();
+  static SwigluCase drawn(unsigned seed, i64 most_rows, i64 most_columns);
+  std::optional<std::string> run(const Device& device, Options options = {}) const;
 };
 
 std::string to_string(const SwigluCase& test);
-std::vector<SwigluCase> swiglu_cases();
-SwigluCase random_swiglu_case(unsigned seed, i64 most_rows, i64 most_columns);
-
-/// Empty: every byte is right, and what is reported of wrong numbers of rows.
-std::optional<std::string> run_case(const SwigluCase& test, const Device& device,
-                                    Options options = {});
+static_assert(CompanionCase<SwigluCase>);
 
 }  // namespace kiln

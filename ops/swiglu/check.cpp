@@ -82,7 +82,7 @@ SwigluConfig check_swiglu(const SwigluArgs& args, const Options& options) {
   if (scales) check.disjoint("out.scales", *scales, "out.values", args.out.values);
 
   const i64 a_matrix = (rows + kSwigluRows - 1) / kSwigluRows * ((columns + 127) / 128);
-  constexpr i64 kMostTiles = std::numeric_limits<int>::max();
+  constexpr i64 kMostTiles = std::numeric_limits<int>::max() - kMostBandStep;
   if (a_matrix > 0 && x.batch > kMostTiles / a_matrix)
     check.refuse(fmt::format("x is {} matrices of {} tiles of {} x 128, wanted at most {} tiles",
                              x.batch, a_matrix, kSwigluRows, kMostTiles));

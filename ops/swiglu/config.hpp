@@ -18,9 +18,11 @@ struct SwigluConfig {
   }
 };
 
-// A CTA has 64 rows of 128 columns of the output at a time.
+// A CTA has 32 rows of 128 columns of the output at a time, 16 columns of one row a thread, and
+// walks down those columns.
 inline constexpr int kSwigluThreads = 256;
-inline constexpr int kSwigluRows = 64;
+inline constexpr int kSwigluRows = 32;
+inline constexpr int kMostBandStep = 1 << 20;  // bands, and what is added to the last one, are ints
 
 constexpr int threads(const SwigluConfig&) { return kSwigluThreads; }
 constexpr int ctas_per_sm(const SwigluConfig&) { return 3; }
@@ -35,9 +37,13 @@ struct SwigluParams {
   const int* valid_rows;  // or null
   int* report;
   int batch, rows, columns;  // M and H
-  int tiles;
-  Divisor tiles_h, tiles_m;
-  float limit;  // infinite: none
+  // Tiles are bands of rows, of all matrices one after the other, by blocks of 128 columns.
+  int bands, band_step;  // from a CTA's band to its next one
+  int walks;             // band_step times the blocks of a row
+  Divisor blocks, bands_of_matrix;
+  i64 x_step, out_step, scales_step, weights_step;  // of a band's step; the last two in elements
+  int by_chunks;  // all rows of values, of gates and of up halves are aligned to 16 bytes
+  float limit;    // infinite: none
   int power_of_two;
 };
 

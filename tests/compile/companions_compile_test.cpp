@@ -32,8 +32,10 @@ TEST(CompanionsCompile, QuantizeIsClean) {
 
 TEST(CompanionsCompile, PermuteIsClean) {
   KILN_NEED_COMPILER();
-  expect_all_clean<PermuteConfig>(
-      {{PermuteStep::count}, {PermuteStep::place}, {PermuteStep::move}});
+  expect_all_clean<PermuteConfig>({{PermuteStep::map, kMapCtas},
+                                   {PermuteStep::map, 1},
+                                   {PermuteStep::copy},
+                                   {PermuteStep::move}});
 }
 
 TEST(CompanionsCompile, UnpermuteIsClean) {

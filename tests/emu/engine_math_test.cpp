@@ -123,6 +123,31 @@ TEST(EngineMath, TheLargerAndTheSmallerNumber) {
   EXPECT_EQ(bits(ptx::min_number(0.0f, -0.0f)), bits(-0.0f));
 }
 
+TEST(EngineMath, ReciprocalsAreTheNearestAndFlushed) {
+  for (const float x : {1.0f, -3.0f, 448.0f, 0x1.fffffep0f, 0x1p-125f, -0x1p125f})
+    EXPECT_EQ(bits(ptx::rcp_approx(x)), bits(1 / x)) << x;
+  EXPECT_EQ(bits(ptx::rcp_approx(0x1.8p126f)), 0u);           // the result would be subnormal
+  EXPECT_EQ(bits(ptx::rcp_approx(-0x1p-127f)), 0xFF800000u);  // and so is this: as -0
+  EXPECT_EQ(bits(ptx::rcp_approx(INFINITY)), 0u);
+  EXPECT_EQ(bits(ptx::rcp_approx(NAN)), 0x7FFFFFFFu);
+}
+
+TEST(EngineMath, MagnitudesOfHalvesLoseNoNumberToANan) {
+  for (std::uint32_t a = 0; a < 65536; a += 7)
+    for (const std::uint32_t b : {0u, 0x8000u, 0x8001u, 0x3F80u, 0xC2ACu, 0x7F80u, 0xFFC0u, a}) {
+      const float larger = ptx::max_number(value(a << 16), ptx::magnitude(value(b << 16)));
+      const std::uint32_t want = bits(larger) >> 16;
+      ASSERT_EQ(ptx::max_magnitude_bf16x2(a, b), want) << std::hex << a << " " << b;
+      ASSERT_EQ(ptx::max_magnitude_bf16x2(a << 16, b << 16), want << 16);
+    }
+}
+
+TEST(EngineMath, FourCodesAreTwoPairs) {
+  for (const float x : interesting())
+    EXPECT_EQ(ptx::pack_e4m3x4(1, x, -x, 0.3f), ptx::pack_e4m3x2(1, x) | ptx::pack_e4m3x2(-x, 0.3f)
+                                                                             << 16);
+}
+
 /// Every BF16 number, and each E4M3 number with its neighbours and the middle to the next one.
 TEST(EngineMath, E4m3IsTheCodecs) {
   const auto expect_code = [](float x) {

@@ -2,49 +2,30 @@
 // memory compared with the models.
 #include <gtest/gtest.h>
 
-#include "kiln/error.hpp"
 #include "ops/permute/case_run.hpp"
 #include "runtime/emu/sanitizer.hpp"
+#include "tests/support/companion_cases.hpp"
 
 namespace kiln::test {
 namespace {
 
-template <class Case>
-std::string run(const Case& test, Options options = {}) {
+/// On the emulator, under the checker.
+constexpr Device kEmu{Device::Kind::emu};
+Options checked(Options options = {}) {
   options.emulation.check = !emu::kUnderAsan;
-  try {
-    return run_case(test, {Device::Kind::emu}, options).value_or("");
-  } catch (const Error& error) {
-    return error.what();
-  }
+  return options;
 }
 
 Options schedule(unsigned seed) {
-  return {.sm_budget = seed % 3 == 0 ? 2 : 0,
-          .emulation = {.seed = seed, .policy = Emulation::Policy::mixed}};
+  return checked({.sm_budget = seed % 3 == 0 ? 2 : 0,
+                  .emulation = {.seed = seed, .policy = Emulation::Policy::mixed}});
 }
 
-TEST(EmuPermute, EveryCase) {
-  for (const PermuteCase& test : permute_cases()) EXPECT_EQ(run(test), "") << to_string(test);
-}
+TEST(EmuPermute, EveryCase) { expect_every_case_right<PermuteCase>(kEmu, checked()); }
+TEST(EmuPermute, Fuzzed) { expect_drawn_cases_right<PermuteCase>(kEmu, 24, 500, 300, schedule); }
 
-TEST(EmuPermute, Fuzzed) {
-  for (unsigned seed = 1; seed <= 24; ++seed) {
-    const PermuteCase test = random_permute_case(seed, 500, 300);
-    EXPECT_EQ(run(test, schedule(seed)), "") << to_string(test);
-  }
-}
-
-TEST(EmuUnpermute, EveryCase) {
-  for (const UnpermuteCase& test : unpermute_cases()) EXPECT_EQ(run(test), "") << to_string(test);
-}
-
-TEST(EmuUnpermute, Fuzzed) {
-  for (unsigned seed = 1; seed <= 24; ++seed) {
-    const UnpermuteCase test = random_unpermute_case(seed, 60, 300);
-    EXPECT_EQ(run(test, schedule(seed)), "") << to_string(test);
-  }
-}
+TEST(EmuUnpermute, EveryCase) { expect_every_case_right<UnpermuteCase>(kEmu, checked()); }
+TEST(EmuUnpermute, Fuzzed) { expect_drawn_cases_right<UnpermuteCase>(kEmu, 24, 60, 300, schedule); }
 
 }  // namespace
 }  // namespace kiln::test

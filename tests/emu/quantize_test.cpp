@@ -6,32 +6,26 @@
 #include <utility>
 
 #include "arith/codecs.hpp"
-#include "kiln/error.hpp"
 #include "ops/quantize/case_run.hpp"
 #include "runtime/emu/sanitizer.hpp"
+#include "tests/support/companion_cases.hpp"
 
 namespace kiln::test {
 namespace {
 
-std::string run(const QuantizeCase& test, Options options = {}) {
+/// On the emulator, under the checker.
+constexpr Device kEmu{Device::Kind::emu};
+Options checked(Options options = {}) {
   options.emulation.check = !emu::kUnderAsan;
-  try {
-    return run_case(test, {Device::Kind::emu}, options).value_or("");
-  } catch (const Error& error) {
-    return error.what();
-  }
+  return options;
 }
 
-TEST(EmuQuantize, EveryKernelEveryEdge) {
-  for (const QuantizeCase& test : quantize_cases()) EXPECT_EQ(run(test), "") << to_string(test);
-}
+TEST(EmuQuantize, EveryKernelEveryEdge) { expect_every_case_right<QuantizeCase>(kEmu, checked()); }
 
 TEST(EmuQuantize, Fuzzed) {
-  for (unsigned seed = 1; seed <= 24; ++seed) {
-    const QuantizeCase test = random_quantize_case(seed, 200, 300);
-    EXPECT_EQ(run(test, {.emulation = {.seed = seed, .policy = Emulation::Policy::mixed}}), "")
-        << to_string(test);
-  }
+  expect_drawn_cases_right<QuantizeCase>(kEmu, 24, 200, 300, [](unsigned seed) {
+    return checked({.emulation = {.seed = seed, .policy = Emulation::Policy::mixed}});
+  });
 }
 
 TEST(EmuQuantize, ACtaTakesSeveralTiles) {
@@ -43,10 +37,9 @@ TEST(EmuQuantize, ACtaTakesSeveralTiles) {
                               .recipe = recipe,
                               .transposed = seed % 2 == 1,
                               .seed = seed};
-      EXPECT_EQ(run(test, {.sm_budget = 2,
-                           .emulation = {.seed = seed, .policy = Emulation::Policy::mixed}}),
-                "")
-          << to_string(test);
+      const Options options{.sm_budget = 2,
+                            .emulation = {.seed = seed, .policy = Emulation::Policy::mixed}};
+      EXPECT_EQ(wrong_in(test, kEmu, checked(options)), "") << to_string(test);
     }
 }
 

@@ -2,34 +2,27 @@
 // the model.
 #include <gtest/gtest.h>
 
-#include "kiln/error.hpp"
 #include "ops/swiglu/case_run.hpp"
 #include "runtime/emu/sanitizer.hpp"
+#include "tests/support/companion_cases.hpp"
 
 namespace kiln::test {
 namespace {
 
-std::string run(const SwigluCase& test, Options options = {}) {
+/// On the emulator, under the checker.
+constexpr Device kEmu{Device::Kind::emu};
+Options checked(Options options = {}) {
   options.emulation.check = !emu::kUnderAsan;
-  try {
-    return run_case(test, {Device::Kind::emu}, options).value_or("");
-  } catch (const Error& error) {
-    return error.what();
-  }
+  return options;
 }
 
-TEST(EmuSwiglu, EveryCase) {
-  for (const SwigluCase& test : swiglu_cases()) EXPECT_EQ(run(test), "") << to_string(test);
-}
+TEST(EmuSwiglu, EveryCase) { expect_every_case_right<SwigluCase>(kEmu, checked()); }
 
 TEST(EmuSwiglu, Fuzzed) {
-  for (unsigned seed = 1; seed <= 24; ++seed) {
-    const SwigluCase test = random_swiglu_case(seed, 150, 300);
-    EXPECT_EQ(run(test, {.sm_budget = seed % 3 == 0 ? 2 : 0,
-                         .emulation = {.seed = seed, .policy = Emulation::Policy::mixed}}),
-              "")
-        << to_string(test);
-  }
+  expect_drawn_cases_right<SwigluCase>(kEmu, 24, 150, 300, [](unsigned seed) {
+    return checked({.sm_budget = seed % 3 == 0 ? 2 : 0,
+                    .emulation = {.seed = seed, .policy = Emulation::Policy::mixed}});
+  });
 }
 
 }  // namespace

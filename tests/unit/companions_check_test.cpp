@@ -249,15 +249,6 @@ TEST_F(PermuteCheck, RefusesAndWritesNothing) {
       {"outputs",
        {"rows", "overlaps sources"},
        [](auto& a, auto&) { a.rows.data = a.sources.data; }},
-      {"no workspace",
-       {"options.workspace_bytes is 0, wanted at least 36"},
-       [](auto&, auto& o) { o.device = {Device::Kind::emu}; }},
-      {"null workspace",
-       {"options.workspace is null"},
-       [](auto&, auto& o) {
-         o.device = {Device::Kind::emu};
-         o.workspace_bytes = 100;
-       }},
   };
   for (const Refuse& refusal : refusals) {
     SCOPED_TRACE(refusal.name);
@@ -316,17 +307,11 @@ TEST_F(PermuteCheck, AllocatesNothing) {
   EXPECT_EQ(allocation_count(), before);
 }
 
-TEST(Permute, MostRowsAndTheWorkspaceTheyTake) {
+TEST(Permute, MostRows) {
   EXPECT_EQ(most_permuted_rows(100, 8, 256), 800);
   EXPECT_EQ(most_permuted_rows(100, 8, 256, 128), 800 + 256 * 127);
   EXPECT_EQ(most_permuted_rows(3, 1, 256, 128), 3 + 3 * 127);
-  PermuteArgs args;
-  args.groups = 1024;
-  for (const i64 tokens : {0LL, 1LL, 100'000LL, 250'000'000LL}) {
-    args.ids.shape = {tokens, 8};
-    EXPECT_LE(permute_workspace_bytes(args), 517 << 10);
-    EXPECT_GE(permute_workspace_bytes(args), 4 * 1025);
-  }
+  EXPECT_EQ(permute_workspace_bytes({}), 0);
 }
 
 }  // namespace

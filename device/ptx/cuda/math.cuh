@@ -19,6 +19,24 @@ DEV float add_rn(float a, float b) { return __fadd_rn(a, b); }
 /// PTX #floating-point-instructions-div
 DEV float div_rn(float a, float b) { return __fdiv_rn(a, b); }
 
+/// rcp.approx.ftz.f32: 1 / value, at most one unit of the last place off, a subnormal or its
+/// reciprocal as zero. For what follows it with explicit steps to the one rounded result
+/// (device/quotient.hpp); the emulator's is the nearest.
+/// PTX #floating-point-instructions-rcp
+DEV float rcp_approx(float value) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(value));
+  return result;
+}
+
+/// abs.f32: of a NaN a NaN.
+/// PTX #floating-point-instructions-abs
+DEV float magnitude(float value) {
+  float result;
+  asm("abs.f32 %0, %1;" : "=f"(result) : "f"(value));
+  return result;
+}
+
 /// max.f32, min.f32: a NaN is no number, and the other operand is the result; of two it is
 /// 0x7FFFFFFF.
 /// PTX #floating-point-instructions-max, #floating-point-instructions-min
@@ -59,12 +77,37 @@ DEV u32 pack_bf16x2(float low, float high) {
   return packed;
 }
 
+/// abs.bf16x2 and max.bf16x2: of each half the larger of what `a` has there and the magnitude of
+/// what `b` has; a NaN is no number, and the other one is the result; of two it is 0x7FFF.
+/// PTX #half-precision-floating-point-instructions-abs,
+/// #half-precision-floating-point-instructions-max
+DEV u32 max_magnitude_bf16x2(u32 a, u32 b) {
+  u32 result;
+  asm("{\n\t.reg .b32 m;\n\tabs.bf16x2 m, %2;\n\tmax.bf16x2 %0, %1, m;\n\t}"
+      : "=r"(result)
+      : "r"(a), "r"(b));
+  return result;
+}
+
 /// cvt.rn.satfinite.e4m3x2.f32: two FP32 values rounded to nearest even E4M3, `low` in bits 0-7,
 /// what is beyond +-448 saturated, infinities included; a NaN becomes 0x7F (the manual
 /// says only: a NaN). PTX #data-movement-and-conversion-instructions-cvt
 DEV u32 pack_e4m3x2(float low, float high) {
   u16 packed;
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+/// Two of those: four FP32 values, the first in bits 0-7.
+/// PTX #data-movement-and-conversion-instructions-cvt
+DEV u32 pack_e4m3x4(float first, float second, float third, float fourth) {
+  u32 packed;
+  asm("{\n\t.reg .b16 low, high;\n\t"
+      "cvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n\t"
+      "cvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n\t"
+      "mov.b32 %0, {low, high};\n\t}"
+      : "=r"(packed)
+      : "f"(first), "f"(second), "f"(third), "f"(fourth));
   return packed;
 }
 

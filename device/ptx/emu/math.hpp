@@ -43,6 +43,17 @@ DEV float mul_rn(float a, float b) { return emu::canonical(a * b); }
 DEV float add_rn(float a, float b) { return emu::canonical(a + b); }
 DEV float div_rn(float a, float b) { return emu::canonical(a / b); }
 
+/// The GPU's is within a unit of the last place of this one.
+DEV float rcp_approx(float value) {
+  constexpr float kLeast = 0x1p-126F;  // the smallest number that is not subnormal
+  const auto flushed = [](float x) {
+    return __builtin_fabsf(x) < kLeast ? __builtin_copysignf(0.0F, x) : x;
+  };
+  return emu::canonical(flushed(1.0F / flushed(value)));
+}
+
+DEV float magnitude(float value) { return emu::canonical(__builtin_fabsf(value)); }
+
 /// A zero of either sign is as good as the other to C++, and -0 below +0 to PTX.
 DEV float max_number(float a, float b) {
   if (a != a) return emu::canonical(b);
@@ -69,7 +80,20 @@ DEV float float_of(u32 bits) { return __builtin_bit_cast(float, bits); }
 
 DEV u32 pack_bf16x2(float low, float high) { return emu::bf16_rn(low) | emu::bf16_rn(high) << 16; }
 
+DEV u32 max_magnitude_bf16x2(u32 a, u32 b) {
+  const auto larger = [](u32 high_of_a, u32 high_of_b) {
+    const float of_a = __builtin_bit_cast(float, high_of_a);
+    const float of_b = __builtin_bit_cast(float, high_of_b & 0x7FFFFFFFu);
+    return __builtin_bit_cast(u32, max_number(of_a, of_b)) >> 16;
+  };
+  return larger(a << 16, b << 16) | larger(a & 0xFFFF0000u, b & 0xFFFF0000u) << 16;
+}
+
 DEV u32 pack_e4m3x2(float low, float high) { return emu::e4m3_rn(low) | emu::e4m3_rn(high) << 8; }
+
+DEV u32 pack_e4m3x4(float first, float second, float third, float fourth) {
+  return pack_e4m3x2(first, second) | pack_e4m3x2(third, fourth) << 16;
+}
 
 DEV float bf16_to_float(u16 bits) {
   return __builtin_bit_cast(float, static_cast<u32>(bits) << 16);
