@@ -59,6 +59,8 @@ struct TensorMapSpec {
   std::array<std::uint32_t, kMostRank> element_stride = {1, 1, 1, 1, 1};
   Fill fill = Fill::zero;
   Interleave interleave = Interleave::none;
+
+  bool operator==(const TensorMapSpec&) const = default;
 };
 
 /// The first rule of the copy engine that `spec` breaks, as a phrase such as "the stride of

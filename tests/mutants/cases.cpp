@@ -53,6 +53,27 @@ std::vector<MutantCase> mutant_cases() {
         .n = 200,
         .k = 1536,
         .config = "tile_m=128,tile_n=32,stages=2,store_strips=1,scales=tma_k"}},
+      // Two products in flight. Of 14 blocks: a group of eight, one of four, two alone, and a tile
+      // that begins in the middle of a group. Of eleven: two groups and one block less than a
+      // third.
+      {{.name = "pairs in groups of eight",
+        .m = 300,
+        .n = 40,
+        .k = 1680,
+        .a_scales = {.column_major = true, .padding = 4},
+        .config = "tile_m=64,tile_n=16,math_warpgroups=1,stages=8,store_strips=1,products=2,"
+                  "scales=tma_mn"}},
+      {{.name = "pairs in a ring of five",
+        .m = 150,
+        .n = 200,
+        .k = 1392,
+        .config = "tile_m=128,tile_n=32,stages=5,store_strips=1,products=2"}},
+      {{.name = "pairs, row scales",
+        .m = 200,
+        .n = 72,
+        .k = 1536,
+        .b_recipe = ScaleRecipe::row_1x128,
+        .config = "tile_m=64,tile_n=32,math_warpgroups=1,stages=4,store_strips=1,products=2"}},
       // So many slots of scales that a warp loads its own in two batches.
       {{.name = "row scales",
         .m = 290,

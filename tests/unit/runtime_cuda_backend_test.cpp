@@ -197,6 +197,51 @@ TEST_F(RuntimeCudaBackend, TensorMapsCarryFiveDimensionsStridesAndFill) {
   EXPECT_EQ(m.interleave, cu::CU_TENSOR_MAP_INTERLEAVE_NONE);
 }
 
+TEST_F(RuntimeCudaBackend, AMapIsEncodedOnceAThreadForAsLongAsItIsTheSame) {
+  const auto backend = make(), other = make();
+  TensorMapSpec spec{reinterpret_cast<void*>(0x4000),
+                     Element::u8,
+                     2,
+                     {128, 128, 1},
+                     {128, 0},
+                     {128, 128, 1},
+                     Swizzle::b128};
+  const auto encodes = [](Backend& with, const TensorMapSpec& what) {
+    stub().map.base = nullptr;
+    EXPECT_EQ(with.encode(what).opaque[15], 0x5a5a5a5a5a5a5a5au);
+    return stub().map.base == what.base;
+  };
+  EXPECT_TRUE(encodes(*backend, spec));
+  EXPECT_FALSE(encodes(*backend, spec));
+  EXPECT_TRUE(encodes(*other, spec));
+  std::thread([&] { EXPECT_TRUE(encodes(*backend, spec)); }).join();
+  // Every field counts.
+  const auto changed = [&](auto change) {
+    TensorMapSpec with = spec;
+    change(with);
+    EXPECT_TRUE(encodes(*backend, with));
+    EXPECT_FALSE(encodes(*backend, with));
+  };
+  changed([](TensorMapSpec& s) { s.base = reinterpret_cast<void*>(0x8000); });
+  changed([](TensorMapSpec& s) { s.element = Element::s32; });
+  changed([](TensorMapSpec& s) { s.rank = 3; });
+  for (int i = 0; i < TensorMapSpec::kMostRank; ++i) {
+    changed([&](TensorMapSpec& s) { ++s.extent[i]; });
+    changed([&](TensorMapSpec& s) { ++s.box[i]; });
+    changed([&](TensorMapSpec& s) { ++s.element_stride[i]; });
+    if (i + 1 < TensorMapSpec::kMostRank) changed([&](TensorMapSpec& s) { s.stride[i] += 16; });
+  }
+  changed([](TensorMapSpec& s) { s.swizzle = Swizzle::b64; });
+  changed([](TensorMapSpec& s) { s.fill = Fill::nan; });
+  changed([](TensorMapSpec& s) { s.interleave = Interleave::b16; });
+  // What the driver refused is not kept.
+  spec.base = reinterpret_cast<void*>(0xC000);
+  fail("cuTensorMapEncodeTiled", 1);
+  expect_error(ErrorCode::driver, {"cuTensorMapEncodeTiled"}, [&] { backend->encode(spec); });
+  fail(nullptr, 0);
+  EXPECT_TRUE(encodes(*backend, spec));
+}
+
 TEST_F(RuntimeCudaBackend, TheHotPathAllocatesNothing) {
   const auto backend = make();
   const LoadedKernel* kernel = load(*backend, {384, 2, 1024});
