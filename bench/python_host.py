@@ -123,9 +123,6 @@ def main() -> None:
     codes, act = kiln.quantize(x), kiln.swiglu(x)
     ids = torch.randint(groups, (m, 2), device="cuda")
     permutation = kiln.permute(ids, groups)
-    workspace = torch.empty(
-        kiln.permute_workspace_bytes(ids, groups), dtype=torch.uint8, device="cuda"
-    )
     sums = torch.empty(m, k, device="cuda", dtype=torch.bfloat16)
     kiln.gemm_prepare(a, b, d)
     kiln.grouped_gemm_prepare(a, weights, offsets, d)
@@ -138,9 +135,7 @@ def main() -> None:
         "kiln.quantize, out given": lambda: kiln.quantize(x, codes),
         "kiln.quantize, out allocated": lambda: kiln.quantize(x),
         "kiln.swiglu, out given": lambda: kiln.swiglu(x, act),
-        "kiln.permute, out and workspace given": lambda: kiln.permute(
-            ids, groups, out=permutation, workspace=workspace
-        ),
+        "kiln.permute, out given": lambda: kiln.permute(ids, groups, out=permutation),
         "kiln.unpermute, out given": lambda: kiln.unpermute(x, permutation.rows, out=sums),
         "library function by tvm-ffi": lambda: kiln._calls._gemm(*a, *b, d),
         "library function by ctypes, arguments made before": bare([*a, *b, d]),

@@ -45,13 +45,12 @@ std::size_t CompanionCall::add_output(const char* name, DType dtype, i64 rows, i
   return tensors_.size() - 1;
 }
 
-void CompanionCall::run(const Device& device, i64 workspace_bytes, const Call& call,
-                        const Call& model) {
-  run_on(device, workspace_bytes, call);
+void CompanionCall::run(const Device& device, const Call& call, const Call& model) {
+  run_on(device, call);
   compare(model);
 }
 
-void CompanionCall::run_on(const Device& device, i64 workspace_bytes, const Call& call) {
+void CompanionCall::run_on(const Device& device, const Call& call) {
   Backend& backend = device.kind == Device::Kind::cpu ? emu_backend() : backend_of(device);
   std::vector<std::unique_ptr<DeviceCopy>> copies;
   Views views;
@@ -60,9 +59,7 @@ void CompanionCall::run_on(const Device& device, i64 workspace_bytes, const Call
         std::make_unique<DeviceCopy>(backend, tensor.host.data, bytes_of(tensor.host)));
     views.push_back(copies.back()->view(tensor.host));
   }
-  const DeviceCopy workspace(backend, nullptr, static_cast<std::size_t>(workspace_bytes));
-  const Options options{
-      .device = device, .workspace = workspace.data(), .workspace_bytes = workspace_bytes};
+  const Options options{.device = device};
   const int runs = device.kind == Device::Kind::cuda ? 2 : 1;
   for (int i = 0; i < runs; ++i) {
     const auto start = std::chrono::steady_clock::now();

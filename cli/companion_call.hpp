@@ -27,7 +27,7 @@ class CompanionCall {
 
   /// Runs `call` on the device, then `model` on the host, and compares every bit: throws
   /// Error{internal} that says where they differ.
-  void run(const Device& device, i64 workspace_bytes, const Call& call, const Call& model);
+  void run(const Device& device, const Call& call, const Call& model);
 
   /// What the device has written.
   const TensorView& output(std::size_t number) const { return tensors_[number].host; }
@@ -40,7 +40,7 @@ class CompanionCall {
     TensorView host;
     std::vector<u8> bytes;  // of an output
   };
-  void run_on(const Device& device, i64 workspace_bytes, const Call& call);
+  void run_on(const Device& device, const Call& call);
   void compare(const Call& model) const;
 
   std::vector<Tensor> tensors_;

@@ -242,16 +242,6 @@ void ViewCheck::options(const Options& options) const {
     refuse(fmt::format("options.emulation.threads is {}, wanted 0 or more", emulation.threads));
 }
 
-void ViewCheck::workspace(const Options& options, i64 bytes) const {
-  if (options.workspace_bytes < bytes)
-    refuse(fmt::format("options.workspace_bytes is {}, wanted at least {}", options.workspace_bytes,
-                       bytes));
-  if (bytes > 0 && options.workspace == nullptr)
-    refuse(fmt::format("options.workspace is null, wanted {} bytes", bytes));
-  if (reinterpret_cast<std::uintptr_t>(options.workspace) % 16 != 0)
-    refuse("options.workspace is not aligned to 16 bytes");
-}
-
 bool same_matrix(const TensorView& x, const TensorView& y) {
   // The stride of a dimension of size 1 addresses nothing.
   return x.data == y.data && x.dtype == y.dtype && x.shape == y.shape && x.batch == y.batch &&

@@ -56,8 +56,6 @@ class ViewCheck {
   void product(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,
                const std::optional<TensorView>& c, i64 planes, i64 groups) const;
   void options(const Options& options) const;
-  /// Scratch memory of so many bytes at least.
-  void workspace(const Options& options, i64 bytes) const;
 
  private:
   void product_shapes(const ScaledTensor& a, const ScaledTensor& b, const TensorView& d,

@@ -100,7 +100,7 @@ void run_quantize(const QuantizeRequest& r) {
       choose_companion_device(r.device, static_cast<double>(rows) * static_cast<double>(columns));
   say_device(chosen);
   call.run(
-      chosen.device, 0, [&](const auto& v, const Options& options) { quantize(args(v), options); },
+      chosen.device, [&](const auto& v, const Options& options) { quantize(args(v), options); },
       [&](const auto& v, const Options&) { quantize_model(args(v)); });
   say_done(call, chosen.device);
   write(call, r.values, values);
@@ -150,7 +150,7 @@ void run_swiglu(const SwigluRequest& r) {
       choose_companion_device(r.device, static_cast<double>(rows) * static_cast<double>(columns));
   say_device(chosen);
   call.run(
-      chosen.device, 0, [&](const auto& v, const Options& options) { swiglu(args(v), options); },
+      chosen.device, [&](const auto& v, const Options& options) { swiglu(args(v), options); },
       [&](const auto& v, const Options&) { swiglu_model(args(v)); });
   say_done(call, chosen.device);
   write(call, r.values, values);
@@ -203,17 +203,8 @@ void run_permute(const PermuteRequest& r) {
   const ChosenDevice chosen = choose_companion_device(
       r.device, static_cast<double>(capacity) * static_cast<double>(8 + x.view.shape[1]));
   say_device(chosen);
-  PermuteArgs sizes{.ids = view,
-                    .groups = r.groups,
-                    .ends = {},
-                    .sources = {},
-                    .rows = {},
-                    .values = {},
-                    .scales = {},
-                    .weights = {}};
   call.run(
-      chosen.device, permute_workspace_bytes(sizes),
-      [&](const auto& v, const Options& options) { permute(args(v), options); },
+      chosen.device, [&](const auto& v, const Options& options) { permute(args(v), options); },
       [&](const auto& v, const Options&) { permute_model(args(v)); });
   say_done(call, chosen.device);
   write(call, r.ends, ends);

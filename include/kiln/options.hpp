@@ -73,7 +73,7 @@ struct Options {
 
   Invariance invariance = Invariance::full;
 
-  /// Scratch memory, for operations whose workspace query says they need some. gemm needs none.
+  /// Scratch memory, for operations whose workspace query says they need some: none today.
   void* workspace = nullptr;
   std::int64_t workspace_bytes = 0;
 

@@ -67,7 +67,7 @@ KILN_API void permute(const PermuteArgs& args, const Options& options = {});
 /// Compiles and loads the kernels that permute(args, options) would use.
 KILN_API void permute_prepare(const PermuteArgs& args, const Options& options = {});
 
-/// 0.
+/// Bytes of Options::workspace that permute(args, options) needs: always 0.
 KILN_API std::int64_t permute_workspace_bytes(const PermuteArgs& args, const Options& options = {});
 
 /// The operands of the way back: x [R,H], by permuted row, to out [T,H].

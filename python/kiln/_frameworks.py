@@ -137,9 +137,7 @@ def empty(operation: str, like: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return allocate(operation, like, shape, dtype_name(operation, dtype))
 
 
-def allocate(
-    operation: str, like: Any, shape: tuple[int, ...], dtype: Any, name: str = "out"
-) -> Any:
+def allocate(operation: str, like: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """The same, of a dtype by NumPy's or ml_dtypes' name, or of the framework's."""
     if _is_torch(like):
         import torch
@@ -159,7 +157,7 @@ def allocate(
 
         return numpy.empty(shape, dtype=_numpy_dtype(operation, dtype))
     raise UnsupportedError(
-        f"{operation}: {name} is None, wanted a tensor to write to: one cannot be allocated like a "
+        f"{operation}: out is None, wanted a tensor to write to: one cannot be allocated like a "
         f"{type(like).__module__}.{type(like).__qualname__} here"
     )
 

@@ -76,8 +76,7 @@ class CallOptions(TypedDict, total=False):
     """"full" (default): the bits follow from the operands of that row and column alone. "none"
     lets the planner split K (no kernel does so today)."""
     workspace: Tensor | None
-    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says. Only permute
-    needs some, and allocates them where none are given."""
+    """Contiguous bytes in the device's memory, as many as ..._workspace_bytes() says: none today."""
     emulation: Emulation | None
     """How device="emu" runs it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._calls import goes_straight, straight_values
-from ._errors import InvalidArgumentError, WrongTypeError
+from ._errors import WrongTypeError
 from ._frameworks import (
     allocate,
     allocate_scales,
@@ -17,6 +17,7 @@ from ._frameworks import (
 from ._grouping import Grouping
 from ._library import function
 from ._options import (
+    LAYOUTS,
     CallOptions,
     IndexedOptions,
     ScaleLayout,
@@ -24,7 +25,7 @@ from ._options import (
     by_columns,
     option_values,
 )
-from ._tracing import arguments_of, goes_to_torch, run
+from ._tracing import arguments_of, run
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -95,11 +96,26 @@ def permute(
     alignment  rows at which an expert may start: 1 for Grouping.offsets, more for .aligned_offsets.
     scale_layout  of scales that are allocated: "row_major" or "column_major", as in quantize().
     options    keywords; IndexedOptions tells of each: device, stream, sm_budget, pdl, invariance,
-               workspace, index_report, emulation. Without `workspace` the framework of `ids`
-               allocates one, which with a `stream` of yours cannot be: give both then.
+               workspace, index_report, emulation.
 
     Nothing is read on the host, so the call can be captured in a CUDA graph. Errors as in gemm().
     """
+    if (
+        goes_straight(ids, options)
+        and (out is None or type(out) is Permutation)
+        and type(groups) is type(alignment) is int
+        and scale_layout in LAYOUTS
+    ):
+        if out is None or not _is_complete(out, values, scales, weights, alignment):
+            columns = LAYOUTS[scale_layout] == 1
+            moved = values, scales, weights
+            out = _new_permutation(out, ids, groups, moved, alignment, columns)
+        ends, sources, rows, to_values, to_scales, to_weights, _ = out
+        _permute(
+            ids, groups, alignment, ends, sources, rows, values, to_values, scales, to_scales,
+            weights, to_weights, *straight_values(options),
+        )  # fmt: skip
+        return out
     return _permute_call(
         _permute, ids, groups, values, scales, weights, out, alignment=alignment,
         scale_layout=scale_layout, **options,
@@ -141,9 +157,10 @@ def permute_prepare(*arguments: Any, **options: Any) -> None:
     _permute_call(_permute_prepare, *arguments, **options)
 
 
-def permute_workspace_bytes(ids: Tensor, groups: int) -> int:
-    """Bytes of `workspace` that permute() needs on a GPU and in the emulator: at most 517 KiB."""
-    return _permute_workspace_bytes(tensor_argument("permute", "ids", ids), groups)
+@arguments_of(permute)
+def permute_workspace_bytes(*arguments: Any, **options: Any) -> int:
+    """Bytes of `workspace` that permute() needs with these arguments: always 0."""
+    return _permute_call(_permute_workspace_bytes, *arguments, **options)
 
 
 @arguments_of(unpermute)
@@ -158,10 +175,24 @@ def unpermute_workspace_bytes(*arguments: Any, **options: Any) -> int:
     return _unpermute_call(_unpermute_workspace_bytes, *arguments, **options)
 
 
-def new_workspace(ids: Tensor, groups: int) -> Tensor:
-    """Memory of the framework's for one call."""
-    size = permute_workspace_bytes(ids, groups)
-    return allocate("permute", ids, (size,), "uint8", "workspace")
+def _is_complete(
+    out: Permutation,
+    values: Tensor | None,
+    scales: Tensor | None,
+    weights: Tensor | None,
+    alignment: int,
+) -> bool:
+    """Whether a permutation has memory for all that a call is to write, and its alignment."""
+    ends, sources, rows, to_values, to_scales, to_weights, aligned = out
+    return (
+        ends is not None
+        and sources is not None
+        and rows is not None
+        and (values is None or to_values is not None)
+        and (scales is None or to_scales is not None)
+        and (weights is None or to_weights is not None)
+        and aligned == alignment
+    )
 
 
 def _new_permutation(
@@ -210,7 +241,6 @@ def _permute_call(
     *,
     alignment: int = 1,
     scale_layout: ScaleLayout = "row_major",
-    workspace: Tensor | None = None,
     **options: Any,
 ) -> Any:
     operation = "permute"
@@ -224,13 +254,6 @@ def _permute_call(
     columns = by_columns(operation, scale_layout)
     moved = values, scales, weights
     to = _new_permutation(out, ids, groups, moved, alignment, columns)
-    if workspace is None and not goes_to_torch(ids):
-        if options.get("stream") is not None:
-            raise InvalidArgumentError(
-                f"{operation}: workspace is None, wanted permute_workspace_bytes() bytes, since "
-                "stream is given: memory of this call's might be used again before that is done"
-            )
-        workspace = new_workspace(ids, groups)
     written = {
         name: tensor_argument(operation, f"out.{name}", getattr(to, name), output=True)
         for name in ("ends", "sources", "rows", "values", "scales", "weights")
@@ -242,7 +265,7 @@ def _permute_call(
         tensor_argument(operation, "scales", scales), written["scales"],
         tensor_argument(operation, "weights", weights), written["weights"],
     )  # fmt: skip
-    numbers = option_values(operation, ids, indexed=True, workspace=workspace, **options)
+    numbers = option_values(operation, ids, indexed=True, **options)
     answer = run(operation, form, _permute, operands, numbers)
     if form is not _permute:
         return answer

@@ -15,7 +15,7 @@ from ._calls import _gemm, _grouped_gemm
 from ._companions import _quantize, _swiglu
 from ._errors import UnsupportedError
 from ._frameworks import torch_argument
-from ._permute import _permute, _unpermute, new_workspace
+from ._permute import _permute, _unpermute
 
 _LAUNCH_OPTIONS = (
     "int? device=None, int? device_index=None, int sm_budget=0, bool pdl=False, int invariance=0, "
@@ -105,16 +105,14 @@ def _run_grouped_gemm(
     )  # fmt: skip
 
 
-def _runner(name: str, function: Any, count: int) -> Any:
+def _runner(function: Any, count: int) -> Any:
     """Runs a companion of `count` operands, which the options follow."""
 
     def run(*arguments: Any) -> None:
-        operands = arguments[:count]
-        workspace, *options = arguments[count:] or (None,)
-        if name == "permute" and workspace is None:
-            workspace = new_workspace(*operands[:2])
-        values = (torch_argument(x) if isinstance(x, torch.Tensor) else x for x in operands)
-        function(*values, *_packed(workspace, *options))
+        operands = (
+            torch_argument(x) if isinstance(x, torch.Tensor) else x for x in arguments[:count]
+        )
+        function(*operands, *_packed(*arguments[count:]))
 
     return run
 
@@ -137,7 +135,7 @@ for _name, (_function, _operands) in _COMPANIONS.items():
         _name,
         f"{_name}({_operands}, Tensor(w!)? workspace=None, Tensor(r!)? index_report=None, "
         f"{_LAUNCH_OPTIONS}) -> ()",
-        _runner(_name, _function, _operands.count(", ") + 1),
+        _runner(_function, _operands.count(", ") + 1),
     )
 
 

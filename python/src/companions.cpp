@@ -7,7 +7,7 @@
 //              weights from and to, options...
 //   unpermute  x, rows, weights, out, options...
 //
-// and of each the _prepare and the _workspace_bytes form, permute's of ids and groups alone.
+// and of each the _prepare and the _workspace_bytes form.
 #include <cstdint>
 #include <optional>
 
@@ -57,14 +57,6 @@ std::optional<MovedRows> moved(Arguments& in, const char* from_name, const char*
   return MovedRows{from.value_or(TensorView{}), to.value_or(TensorView{})};
 }
 
-Call<PermuteArgs> permute_sizes(const TVMFFIAny* values, int count) {
-  Arguments in("permute", values, count);
-  Call<PermuteArgs> call;
-  call.args.ids = in.tensor("ids", 2, {DType::int32, DType::int64});
-  call.args.groups = in.integer("groups", INT64_MIN, INT64_MAX, 0);
-  return call;
-}
-
 Call<PermuteArgs> permute_call(const TVMFFIAny* values, int count) {
   Arguments in("permute", values, count);
   Call<PermuteArgs> call;
@@ -104,6 +96,6 @@ KILN_WORKSPACE(quantize, quantize_call)
 KILN_OPERATION(swiglu, swiglu_call)
 KILN_WORKSPACE(swiglu, swiglu_call)
 KILN_OPERATION(permute, permute_call)
-KILN_WORKSPACE(permute, permute_sizes)
+KILN_WORKSPACE(permute, permute_call)
 KILN_OPERATION(unpermute, unpermute_call)
 KILN_WORKSPACE(unpermute, unpermute_call)

@@ -188,10 +188,7 @@ def test_permute_into_memory_of_the_callers(device):
     ids = IDS.astype(np.int32)
     ids[4, 1] = 9
     values = matrix(70, 64)
-    workspace = np.empty(kiln.permute_workspace_bytes(ids, 5), np.uint8)
-    p = kiln.permute(
-        ids, 5, values, out=out, index_report=report, workspace=workspace, device=device
-    )
+    p = kiln.permute(ids, 5, values, out=out, index_report=report, device=device)
     assert p.values is out.values and p.ends is out.ends
     assert list(report) == [kiln.GroupIssue.NO_SUCH_GROUP, 13, 9, 5]
     ids[4, 1] = -1
@@ -237,7 +234,7 @@ def test_an_expert_layer_is_the_rows_one_by_one():
         np.testing.assert_array_equal(sums[token], sum(each, np.zeros(136, np.float32)))
 
 
-def test_prepare_writes_nothing_and_only_permute_needs_a_workspace():
+def test_prepare_writes_nothing_and_no_workspace_is_needed():
     x = matrix(8, 128).astype(ml_dtypes.bfloat16)
     out = np.full((8, 128), 7, np.uint8), np.full((8, 1), 7, np.float32)
     half = out[0][:, :64].copy(), out[1]
@@ -250,22 +247,25 @@ def test_prepare_writes_nothing_and_only_permute_needs_a_workspace():
     assert all((array == 7).all() for array in (*out, half[0], *p[:3], sums))
     assert kiln.quantize_workspace_bytes(x) == kiln.swiglu_workspace_bytes(x) == 0
     assert kiln.unpermute_workspace_bytes(x, p.rows) == 0
-    assert 0 < kiln.permute_workspace_bytes(IDS, 5) < 517 << 10
+    assert kiln.permute_workspace_bytes(IDS, 5) == kiln.permute_workspace_bytes(IDS, 5, out=p) == 0
 
 
 def test_options_of_a_call_change_no_bit():
     x = matrix(70, 200)
-    wanted = kiln.quantize(x)
+    wanted, wanted_map = kiln.quantize(x), kiln.permute(IDS, 5)[:3]
     for options in (
         {"sm_budget": 1},
         {"pdl": True},
         {"invariance": "none"},
         {"emulation": kiln.Emulation(seed=7, policy="mixed", check=True, threads=1)},
         {"stream": 0},
+        {"workspace": np.empty(64, np.uint8)},
     ):
         values, scales = kiln.quantize(x, device="emu", **options)
         np.testing.assert_array_equal(as_bytes(values), as_bytes(wanted[0]), err_msg=str(options))
         np.testing.assert_array_equal(scales, wanted[1])
+        for got, right in zip(kiln.permute(IDS, 5, device="emu", **options), wanted_map):
+            np.testing.assert_array_equal(got, right, err_msg=str(options))
 
 
 X = matrix(8, 128)
@@ -309,12 +309,8 @@ INVALID = {
     "265": lambda: kiln.permute(
         IDS, 5, alignment=12, out=Permutation(None, np.empty(264, np.int32), None)
     ),
-    "permute: options.workspace_bytes is 4, wanted at least 36": lambda: kiln.permute(
-        IDS, 5, workspace=np.empty(4, np.uint8), device="emu"
-    ),
-    "permute: workspace is None, wanted permute_workspace_bytes() bytes, since stream is given: "
-    "memory of this call's might be used again before that is done": lambda: kiln.permute(
-        IDS, 5, stream=3
+    "permute: workspace is not one contiguous dimension, wanted that": lambda: kiln.permute(
+        IDS, 5, workspace=np.empty((2, 2), np.uint8)
     ),
     "unpermute: x has shape [8, 128], wanted [R, H] with H = 100 as in out": lambda: kiln.unpermute(
         X, ROWS, out=np.empty((70, 100), np.float32)

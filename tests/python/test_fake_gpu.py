@@ -155,13 +155,12 @@ gate_up = cuda(np.zeros((64, 256), np.uint16))
 ids, rows = (cuda(np.zeros((64, 2), np.int32)) for _ in range(2))
 p = kiln.Permutation(cuda(np.zeros(4, np.int32)), cuda(np.zeros(128, np.int32)), rows)
 moved = p._replace(values=cuda(np.zeros((128, 256), np.float32)))
-workspace = cuda(np.zeros(kiln.permute_workspace_bytes(ids, 4), np.uint8))
 for call, prepare, launches in (
     (kiln.quantize, kiln.quantize_prepare, ((1, (x, codes), {}), (1, (x, codes), {"recipe": "row_1x128"}))),
     (kiln.swiglu, kiln.swiglu_prepare, ((1, (gate_up, half), {"clamp": 2}),)),
     (kiln.permute, kiln.permute_prepare, (
-        (2, (ids, 4), {"out": p, "workspace": workspace}),
-        (3, (ids, 4, x), {"out": moved, "workspace": workspace}))),
+        (1, (ids, 4), {"out": p}),
+        (2, (ids, 4, x), {"out": moved}))),
     (kiln.unpermute, kiln.unpermute_prepare, ((1, (x, rows), {"out": cuda(np.zeros((64, 256), np.float32))}),)),
 ):
     for count, arguments, options in launches:
@@ -173,5 +172,6 @@ for call, prepare, launches in (
         assert state.launch.stream == 0x5000 and state.launch.grid[0] <= 3
         plain = state.launch.attribute_count
         call(*arguments, stream=0x6000, **options)
-        assert state.launch.attribute_count == plain - 1
+        # A second launch of one call overlaps the first whatever pdl is.
+        assert state.launch.attribute_count == plain - (count == 1)
 """)

@@ -85,6 +85,17 @@ def test_permute_and_back(torch, device, alignment):
         for got, right in zip(p[3:6], wanted[3:6]):
             assert_equal(torch, got.cpu()[there], right[there])
         assert p.grouping.index is p.ends
+    given = Permutation(*(torch.zeros_like(part) for part in p[:6]), alignment)
+    operands = ids.to(device), 9, *(part.to(device) for part in tokens), w.to(device)
+    assert kiln.permute(*operands, given, alignment=alignment) is given
+    assert_equal(torch, given[:3], wanted[:3])
+    # What is missing in it, or its alignment, is made.
+    for part in given._replace(rows=None, weights=None), given._replace(alignment=3):
+        again = kiln.permute(*operands, part, alignment=alignment, pdl=True)
+        assert again.ends is given.ends and again.values is given.values
+        assert again.alignment == alignment
+        assert_equal(torch, again[:3], wanted[:3])
+        assert_equal(torch, again.weights[there.to(device)], wanted.weights[there])
     x = matrix(torch, wanted.sources.shape[0], 264, seed=5)
     for weights in (w, None):
         got = kiln.unpermute(x.to(device), p.rows, None if weights is None else weights.to(device))
@@ -162,6 +173,8 @@ def test_errors_leave_out_alone(torch, device):
     out[1].fill_(7)
     rows = torch.zeros(200, 3, dtype=torch.int32, device=device)
     sums = torch.full((200, 512), 7.0, device=device)
+    sevens = (torch.full(n, 7, dtype=torch.int32, device=device) for n in ((9,), (600,), (200, 3)))
+    p = Permutation(*sevens)
     for wrong, sentence in (
         (lambda: kiln.quantize(x, (out[0][:5], out[1])), "quantize: out.values has shape"),
         (lambda: kiln.quantize(x, (out[0], None)), "quantize: out.scales is None"),
@@ -176,11 +189,19 @@ def test_errors_leave_out_alone(torch, device):
         (lambda: kiln.unpermute(x, ids, out=sums), "unpermute: rows has dtype int64"),
         (lambda: kiln.unpermute(x, rows[:5], out=sums), "unpermute: rows has shape"),
         (lambda: kiln.permute(ids, 9, x.half()), "permute: values.from has dtype float16"),
+        (lambda: kiln.permute(ids, "9", out=p), "permute: groups is a str, wanted an int"),
+        (lambda: kiln.permute(ids, None, out=p), "permute: groups is a NoneType, wanted an int"),
+        (lambda: kiln.permute(ids, 8, out=p), "permute: ends has shape [9, 1]"),
+        (lambda: kiln.permute(ids, 9, alignment=2, out=p), "permute: sources has 600 rows"),
+        (lambda: kiln.permute(ids, 9, scale_layout="mn", out=p), "permute: scale_layout is 'mn'"),
+        (lambda: kiln.permute(ids[0], 9, out=p), "permute: ids has 1 dimensions"),
+        (lambda: kiln.permute(ids, 9, out=p[:3]), "permute: out is a tuple"),
     ):
         with pytest.raises(kiln.InvalidArgumentError) as raised:
             wrong()
         assert str(raised.value).startswith(sentence)
     assert (out[0].view(torch.uint8) == 7).all() and (out[1] == 7).all() and (sums == 7).all()
+    assert all((part == 7).all() for part in p[:3])
 
 
 def test_fake_tensors(torch):
@@ -232,10 +253,7 @@ def test_streams(cuda):
         cuda.zeros(600, dtype=cuda.int32, device="cuda"),
         cuda.zeros(200, 3, dtype=cuda.int32, device="cuda"),
     )
-    workspace = cuda.empty(kiln.permute_workspace_bytes(ids, 9), dtype=cuda.uint8, device="cuda")
     cuda.cuda.synchronize()
-    kiln.permute(ids, 9, out=out, stream=side, workspace=workspace)
+    kiln.permute(ids, 9, out=out, stream=side)
     side.synchronize()
     assert_equal(cuda, out[:3], wanted[2:5])
-    with pytest.raises(ValueError, match="workspace is None"):
-        kiln.permute(ids, 9, stream=side)
