@@ -2,6 +2,8 @@
 // real GEMM kernel. The compiles are skipped where the compiler is not installed.
 #include <thread>
 
+#include "ops/gemm/text.hpp"
+#include "ops/grouped_gemm/api.hpp"
 #include "runtime/dynamic_library.hpp"
 #include "runtime/nvcc.hpp"
 #include "runtime/nvrtc.hpp"
@@ -234,6 +236,16 @@ TEST_F(RuntimeNvrtc, Nvcc) {
   EXPECT_EQ(nvcc.report(gemm_source(128)).registers, 168);
   expect_error(ErrorCode::compile_failed, {"nvcc", "kernel.cu(1)", "no_such_name"},
                [&] { nvcc.compile("int x = no_such_name;"); });
+}
+
+// It is stricter about constants of a class in device code than NVRTC.
+TEST_F(RuntimeNvrtc, NvccTakesCopiedScales) {
+  SKIP_WITHOUT(CompilerKind::nvcc);
+  CubinCompiler& nvcc = cubin_compiler(CompilerKind::nvcc);
+  for (const ScaleCopy scales : {ScaleCopy::tma_mn, ScaleCopy::tma_k}) {
+    EXPECT_FALSE(nvcc.compile(source_of(GemmConfig{.products = 2, .scales = scales})).empty());
+    EXPECT_FALSE(nvcc.compile(source_of(GroupedConfig{.scales = scales})).empty());
+  }
 }
 
 TEST_F(RuntimeNvrtc, NvccThatIsMissingOrTooNew) {
