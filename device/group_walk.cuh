@@ -89,6 +89,7 @@ class GroupScan {
         break;
       case GroupKind::row_ids:
         if (entry < walk_.entries) look_at_segment(entry);
+        join_segments();
         break;
       case GroupKind::masked:
         if (entry < walk_.entries) rows_ = clamped(entry, walk_.index[entry]);
@@ -182,6 +183,22 @@ class GroupScan {
     if (count == 0) return;
     rows_ = last + 1 - start_;
     holes_ = count != rows_;
+  }
+
+  /// Segments of one group whose rows follow each other without a hole are cut into tiles together:
+  /// the first of them has all of their rows, the others none.
+  DEV void join_segments() {
+    const int lane = ptx::lane_idx(), end = start_ + rows_;
+    const int end_before = ptx::shuffle_up(end, 1), group_before = ptx::shuffle_up(group_, 1);
+    const bool whole = rows_ > 0 && holes_ == 0, whole_before = ptx::shuffle_up(int{whole}, 1) != 0;
+    const bool joins =
+        lane > 0 && whole && whole_before && group_ == group_before && start_ == end_before;
+    // The last lane of a run, in steps twice as long each time.
+    int last = ptx::shuffle_down(int{joins}, 1) != 0 && lane < 31 ? lane + 1 : lane;
+    KILN_UNROLL
+    for (int distance = 1; distance < 32; distance *= 2) last = ptx::shuffle(last, last);
+    const int last_end = ptx::shuffle(end, last);
+    if (whole) rows_ = joins ? 0 : last_end - start_;
   }
 
   /// The first CTA tells of the first issue.

@@ -46,8 +46,9 @@ struct Load {
 Load load_of(const GroupedProblem& p) {
   const i64 rows = expected_rows(p);
   if (p.kind != GroupKind::row_ids) return {p.groups, static_cast<int>(rows)};
-  const i64 in_segment = std::min(p.alignment, rows);
-  return {p.groups * ceil_of(rows, std::max<i64>(1, p.alignment)), static_cast<int>(in_segment)};
+  // A warp joins the segments that it looks at together.
+  const i64 at_once = 32 * std::max<i64>(1, p.alignment);
+  return {p.groups * ceil_of(rows, at_once), static_cast<int>(std::min(at_once, rows))};
 }
 
 int slots_of(const GroupedConfig& c, const GroupedProblem& p, const Arch& arch) {
