@@ -262,10 +262,13 @@ struct GemmSm90 {
   template <class B>
   using Sums = float[B::kWaves][B::kColumns / 2];
 
-  /// A chain at a time: the other warpgroup has the tensor core meanwhile.
+  /// A chain at a time: the other warpgroup has the tensor core meanwhile. `k_blocks` is a
+  /// reference so that a kernel's argument stays where it is: in a register it makes the widest
+  /// tiles spill.
   template <GemmBody B>
   DEV static void add_blocks(Smem& smem, Operands& operands, const typename B::Scales& scales,
-                             int k_blocks, int column_offset, ScalesAt& scales_at, Sums<B>& sum) {
+                             const int& k_blocks, int column_offset, ScalesAt& scales_at,
+                             Sums<B>& sum) {
     StageAt& next = operands.next;
     typename B::Promote promote[B::kWaves];
     if (k_blocks > 0) {
@@ -392,16 +395,20 @@ struct GemmSm90 {
       KILN_UNROLL
       for (int i = 0; i < B::kColumns / 2; ++i) sum[wave][i] = 0;
     }
-    int k_blocks = params.k_blocks;
     if constexpr (B::kProducts > 1) {
+      int k_blocks = params.k_blocks;
       // The longer a group, the seldomer nothing is in flight.
       if constexpr (P::kStages % 8 == 0)
         k_blocks -= add_groups<B, 8>(smem, operands, scales, k_blocks, B::column_offset(tile),
                                      worker.scales_at, sum);
       k_blocks -= add_groups<B, 4>(smem, operands, scales, k_blocks, B::column_offset(tile),
                                    worker.scales_at, sum);
+      add_blocks<B>(smem, operands, scales, k_blocks, B::column_offset(tile), worker.scales_at,
+                    sum);
+    } else {
+      add_blocks<B>(smem, operands, scales, params.k_blocks, B::column_offset(tile),
+                    worker.scales_at, sum);
     }
-    add_blocks<B>(smem, operands, scales, k_blocks, B::column_offset(tile), worker.scales_at, sum);
     B::finish(params, smem.staging[worker.warpgroup], sum, tile, first_row, worker.leader,
               kStagingBarrier + worker.warpgroup);
   }
