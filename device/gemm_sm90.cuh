@@ -4,7 +4,7 @@
 //   wait_full(stage), wait_full(scales) warp 0: wait_empty(stage), copy A and B of a K block
 //   P = A * B^T   (tensor core)         warp 1: wait_empty(scales), copy those of 4 K blocks
 //   release(stage), release(scales)
-//   S = fma(s, P, S)
+//   S = fma(s, P, S)                    warp 2: finds tiles, if that takes long (kWalksApart)
 //   after the last K block: C, rounding, store D; the copy warps are in the next tile already
 //
 // What is multiplied, where tiles lie and how results leave is a Policy's. A tile is computed by
@@ -50,6 +50,7 @@ concept GemmBody = requires {
 ///   scale_row(params, tile, slot)  otherwise: where the scales of a lane's row of a slot of 32 lie
 ///   with_body(tile, warpgroup, f)  calls f(body, first row) with the body that computes the
 ///   warpgroup's part of the tile
+/// It may have kWalksApart: a warp that copies nothing is the leading one.
 template <class P>
 concept GemmPolicy = requires {
   typename P::Params;      // the kernel's argument
@@ -72,6 +73,11 @@ struct GemmSm90 {
   static constexpr int kThreads = (P::kMathWarpgroups + 1) * 128;
 
   static constexpr int kScaleCopyWarps = P::kScalesByTma ? 1 : kCopyWarps - 1;
+  static constexpr bool kWalksApart = [] {
+    if constexpr (requires { P::kWalksApart; }) return P::kWalksApart;
+    return false;
+  }();
+  static_assert(!kWalksApart || kScaleCopyWarps + 1 < kCopyWarps, "no warp is left for it");
 
   // The copy threads give back what the math threads take. A CTA's pool is what it was launched
   // with, registers a thread in steps of eight: more than that would be waited for in vain.
@@ -103,7 +109,7 @@ struct GemmSm90 {
     if (warp == 0 && ptx::elect_one()) {
       smem.stages.init(P::kOperandWarps, P::kMathWarpgroups * 4);
       smem.scale_runs.init(kScaleCopyWarps, P::kMathWarpgroups * 4);
-      smem.tiles.init(kScaleCopyWarps + P::kMathWarpgroups * 4);
+      smem.tiles.init((kWalksApart ? 1 : 0) + kScaleCopyWarps + P::kMathWarpgroups * 4);
       ptx::fence_mbarrier_init();
     }
     meet();
@@ -119,6 +125,8 @@ struct GemmSm90 {
         copy_operands(params, smem);
       } else if (warp % 4 <= kScaleCopyWarps) {
         copy_scales(params, smem, warp % 4);
+      } else if (kWalksApart && warp % 4 == kScaleCopyWarps + 1) {
+        find_tiles(params, smem);
       }
     }
     // In a cluster no CTA may leave while its partner can still arrive at it. When all threads have
@@ -146,13 +154,22 @@ struct GemmSm90 {
     at.advance();
   }
 
-  DEV static void copy_operands(const Params& params, Smem& smem) {
-    StageAt at;
+  DEV static void find_tiles(const Params& params, Smem& smem) {
     for (typename P::LeadingTiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
-      const typename P::Copy copy(params, tiles.tile());
+    }
+  }
+
+  DEV static void copy_operands(const Params& params, Smem& smem) {
+    using Tiles = Select<kWalksApart, typename P::FollowingTiles, typename P::LeadingTiles>;
+    StageAt at;
+    for (Tiles tiles(params, smem.tiles); tiles.found(); tiles.advance()) {
+      const Tile tile = tiles.tile();
+      const typename P::Copy copy(params, tile);
       for (int q = 0; q < params.k_blocks; ++q) {
         copy_block(smem, copy, q, 0, at);
-        if (q == 0) tiles.look_ahead();
+        if constexpr (!kWalksApart) {
+          if (q == 0) tiles.look_ahead();
+        }
       }
     }
   }

@@ -1,6 +1,6 @@
-// The walk over the tiles of grouped rows. Sizes lie in device memory, so tiles must be found: the
-// warp that copies operands looks at 32 entries of the index at a time, one a lane, and publishes
-// what it finds to the other warps of its CTA through a ring in shared memory.
+// The walk over the tiles of grouped rows. Sizes lie in device memory, so tiles must be found: one
+// warp looks at 32 entries of the index at a time, one a lane, and publishes what it finds to the
+// other warps of its CTA through a ring in shared memory.
 //
 //   leading warp                                      the others
 //   entries -> rows -> tiles, summed over the lanes
@@ -74,7 +74,7 @@ class GroupScan {
     limit_ = limit;
   }
 
-  /// The next 32 entries.
+  /// The next 32 entries, or as many of them as can be cut now.
   DEV void look() {
     issue_ = IndexIssue::none;
     rows_ = 0;
@@ -82,6 +82,7 @@ class GroupScan {
     const int entry = first_ + ptx::lane_idx();
     group_ = entry;
     start_ = 0;
+    int looked = 32;
     switch (walk_.kind) {
       case GroupKind::offsets:
       case GroupKind::aligned_offsets:
@@ -89,13 +90,13 @@ class GroupScan {
         break;
       case GroupKind::row_ids:
         if (entry < walk_.entries) look_at_segment(entry);
-        join_segments();
+        looked = join_segments();
         break;
       case GroupKind::masked:
         if (entry < walk_.entries) rows_ = clamped(entry, walk_.index[entry]);
         break;
     }
-    first_ += 32;
+    first_ += looked;
     int sum = tiles_of(cut_of(rows_, walk_.tiling.largest), walk_.tiling);
     KILN_UNROLL
     for (int distance = 1; distance < 32; distance *= 2) {
@@ -145,49 +146,127 @@ class GroupScan {
     if (own > before && own < start_) note(IndexIssue::in_the_padding, entry, own, start_);
   }
 
-  /// One segment of row ids: its group, and from the first to the last of that group's rows.
+  /// One segment of row ids: its group, and from the first to the last of that group's rows. A lane
+  /// reads where no other lane does, so each 32 bytes are a trip to the L2, and those one after
+  /// another took 10 us a look (docs/MEASURED.md). So trips are begun together, by an id of each 32
+  /// bytes; the others are in the L1 then.
   DEV void look_at_segment(int segment) {
     const i64 first = i64{segment} * walk_.alignment;
     const int begin = static_cast<int>(first);
     const int end = first + walk_.alignment < walk_.rows ? begin + walk_.alignment : walk_.rows;
-    group_ = -1;
-    int count = 0, last = begin;
-    for (int row = begin; row < end; row += 4) {
-      int id[4] = {-1, -1, -1, -1};
-      if (walk_.vector != 0 && row + 4 <= end) {
-        const Ids ids = *reinterpret_cast<const Ids*>(walk_.index + row);
+    SegmentRows rows{.id = -1, .first = end, .last = begin, .count = 0, .strange = false};
+    for (int piece = begin; piece < end; piece += kPieceRows) {
+      const int piece_end = min_of(end, piece + kPieceRows);
+      int id = -1;
+      KILN_UNROLL
+      for (int i = 0; i < kPieceRows; i += kRowsOfTrip)
+        id = max_of(id, walk_.index[min_of(piece + i, piece_end - 1)]);
+      if (rows.id < 0) rows.id = id;
+      for (int row = piece; row < piece_end; row += 8) rows.add(ids_from(row, piece_end), row);
+    }
+    if (rows.strange || rows.id >= walk_.groups) return look_closely(begin, end);
+    keep(rows);
+  }
+
+  struct alignas(16) Ids {
+    int id[4];
+  };
+  struct IdPair {
+    Ids half[2];
+    DEV int operator[](int i) const { return half[i / 4].id[i % 4]; }
+  };
+
+  /// Of a segment so far: an id and which rows have it; whether some row has one that is neither
+  /// that nor -1.
+  struct SegmentRows {
+    int id, first, last, count;
+    bool strange;
+
+    DEV void add(const IdPair& ids, int row) {
+      int all = -1;
+      KILN_UNROLL
+      for (int i = 0; i < 8; ++i) all &= ids[i];
+      if (all == -1) return;
+      if (id < 0) {
         KILN_UNROLL
-        for (int i = 0; i < 4; ++i) id[i] = ids.id[i];
-      } else {
-        KILN_UNROLL
-        for (int i = 0; i < 4; ++i)
-          if (row + i < end) id[i] = walk_.index[row + i];
+        for (int i = 0; i < 8; ++i) id = max_of(id, ids[i]);
+      }
+      int others = 0;
+      KILN_UNROLL
+      for (int i = 0; i < 8; ++i) others |= ids[i] ^ id;
+      if (others == 0) {
+        first = min_of(first, row);
+        last = row + 7;
+        count += 8;
+        return;
       }
       KILN_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        if (id[i] < -1) note(IndexIssue::negative, row + i, id[i], -1);
-        if (id[i] >= walk_.groups) note(IndexIssue::no_such_group, row + i, id[i], walk_.groups);
-        if (id[i] < 0 || id[i] >= walk_.groups) continue;
-        if (group_ < 0) {
-          group_ = id[i];
-          start_ = row + i;
+      for (int i = 0; i < 8; ++i) {
+        if (ids[i] == id) {
+          first = min_of(first, row + i);
+          last = row + i;
+          ++count;
+        } else if (ids[i] != -1) {
+          strange = true;
         }
-        if (id[i] != group_) {
-          note(IndexIssue::mixed_segment, row + i, id[i], group_);
-          continue;
-        }
-        ++count;
-        last = row + i;
       }
     }
-    if (count == 0) return;
-    rows_ = last + 1 - start_;
-    holes_ = count != rows_;
+  };
+
+  static constexpr int kRowsOfTrip = 32 / sizeof(int);
+  static constexpr int kPieceRows = 8 * kRowsOfTrip;  // more trips at once need too many registers
+
+  /// Of eight rows; -1 from `end` on.
+  DEV IdPair ids_from(int row, int end) const {
+    IdPair ids;
+    if (walk_.vector != 0 && row + 8 <= end) {
+      const auto* halves = reinterpret_cast<const Ids*>(walk_.index + row);
+      ids.half[0] = halves[0];
+      ids.half[1] = halves[1];
+    } else {
+      KILN_UNROLL
+      for (int i = 0; i < 8; ++i)
+        ids.half[i / 4].id[i % 4] = row + i < end ? walk_.index[row + i] : -1;
+    }
+    return ids;
+  }
+
+  DEV void keep(const SegmentRows& rows) {
+    group_ = rows.id;
+    if (rows.count == 0) return;
+    start_ = rows.first;
+    rows_ = rows.last + 1 - rows.first;
+    holes_ = rows.count != rows_;
+  }
+
+  /// The same row after row, where some id is wrong: what counts is the first right one.
+  DEV void look_closely(int begin, int end) {
+    SegmentRows rows{.id = -1, .first = end, .last = begin, .count = 0, .strange = false};
+    KILN_NO_UNROLL
+    for (int row = begin; row < end; ++row) {
+      const int id = walk_.index[row];
+      if (id < -1) note(IndexIssue::negative, row, id, -1);
+      if (id >= walk_.groups) note(IndexIssue::no_such_group, row, id, walk_.groups);
+      if (id < 0 || id >= walk_.groups) continue;
+      if (rows.id < 0) {
+        rows.id = id;
+        rows.first = row;
+      }
+      if (id != rows.id) {
+        note(IndexIssue::mixed_segment, row, id, rows.id);
+        continue;
+      }
+      ++rows.count;
+      rows.last = row;
+    }
+    keep(rows);
   }
 
   /// Segments of one group whose rows follow each other without a hole are cut into tiles together:
-  /// the first of them has all of their rows, the others none.
-  DEV void join_segments() {
+  /// the first of them has all of their rows, the others none. Where such a run may go on behind
+  /// these 32, what would be cut into a smaller tile here is left to the next look. Returns how
+  /// many segments are done.
+  DEV int join_segments() {
     const int lane = ptx::lane_idx(), end = start_ + rows_;
     const int end_before = ptx::shuffle_up(end, 1), group_before = ptx::shuffle_up(group_, 1);
     const bool whole = rows_ > 0 && holes_ == 0, whole_before = ptx::shuffle_up(int{whole}, 1) != 0;
@@ -197,8 +276,22 @@ class GroupScan {
     int last = ptx::shuffle_down(int{joins}, 1) != 0 && lane < 31 ? lane + 1 : lane;
     KILN_UNROLL
     for (int distance = 1; distance < 32; distance *= 2) last = ptx::shuffle(last, last);
-    const int last_end = ptx::shuffle(end, last);
-    if (whole) rows_ = joins ? 0 : last_end - start_;
+    int run_end = ptx::shuffle(end, last);
+
+    // Where the last run begins, where its rows do, and where the last of them begins that are no
+    // multiple of a whole tile.
+    const int head = ptx::redux_max(joins ? 0 : lane);
+    const int past = (start_ - ptx::shuffle(start_, head)) & (walk_.tiling.largest - 1);
+    const int left = lane < 31 ? 0 : (past + rows_) & (walk_.tiling.largest - 1);
+    const bool goes_on = lane == 31 && whole && left != 0 && first_ + 32 < walk_.entries &&
+                         end == i64{walk_.alignment} * (first_ + 32);
+    const int cut = ptx::redux_max(lane >= head && past == 0 ? lane : 0);
+    const int done = ptx::vote_any(goes_on) && cut > 0 ? cut : 32;
+    const int end_of_done = ptx::shuffle(start_, done & 31);
+    if (last == 31 && done < 32) run_end = end_of_done;
+    if (whole) rows_ = joins ? 0 : run_end - start_;
+    if (lane >= done) rows_ = 0;
+    return done;
   }
 
   /// The first CTA tells of the first issue.
@@ -213,10 +306,6 @@ class GroupScan {
     walk_.report[3] = limit_;
     walk_.report[0] = static_cast<int>(issue_);
   }
-
-  struct alignas(16) Ids {
-    int id[4];
-  };
 
   const GroupWalk& walk_;
   const int rank_;
@@ -234,9 +323,9 @@ class GroupScan {
   int at_ = 0, value_ = 0, limit_ = 0;
 };
 
-/// The leading warp's walk: finds tiles and tells the others. It looks ahead while a tile's first
-/// block is on its way: finding a tile takes hundreds of cycles, and so does fetching the scales of
-/// its first blocks once it is known.
+/// The leading warp's walk: finds tiles and tells the others. One that copies operands as well
+/// looks ahead while a tile's first block is on its way: finding a tile takes hundreds of cycles,
+/// and so does fetching the scales of its first blocks once it is known.
 template <int kCluster>
 class LeadingGroupTiles {
  public:

@@ -6,10 +6,12 @@
 #define DEV __device__ __forceinline__
 #define KILN_UNROLL _Pragma("unroll")
 #define KILN_UNROLL_BY_4 _Pragma("unroll 4")
+#define KILN_NO_UNROLL _Pragma("unroll 1")
 #else
 #define DEV inline
 #define KILN_UNROLL
 #define KILN_UNROLL_BY_4
+#define KILN_NO_UNROLL
 #endif
 
 namespace kiln {

@@ -15,8 +15,9 @@ constexpr std::uint64_t kUnit = 16;  // bytes: of addresses, strides and the box
 
 using Broken = std::optional<std::string>;
 
-/// What a rule speaks of. Turned into words only where a rule is broken: these checks run on every
-/// call of an operation.
+/// What a rule speaks of. Turned into words only where a rule is broken: these checks run wherever
+/// an operation has not seen its operands lately. For the same reason rules are inlined: one that
+/// is kept costs a comparison, and no optional string is passed on.
 struct Quantity {
   const char* name;
   int dimension = -1;
@@ -27,7 +28,8 @@ struct Quantity {
 
 std::string text(std::uint64_t value) { return std::to_string(value); }
 
-Broken outside(Quantity what, std::uint64_t value, std::uint64_t last) {
+[[gnu::always_inline]] inline Broken outside(Quantity what, std::uint64_t value,
+                                             std::uint64_t last) {
   if (value >= 1 && value <= last) return {};
   return what.text() + " is " + text(value) + ", wanted 1 to " + text(last) + "; the nearest is " +
          text(std::clamp<std::uint64_t>(value, 1, last));
@@ -37,19 +39,21 @@ std::uint64_t nearest_multiple(std::uint64_t value, std::uint64_t most) {
   return std::clamp((value + kUnit / 2) / kUnit * kUnit, kUnit, most);
 }
 
-Broken not_a_multiple(Quantity what, std::uint64_t bytes, std::uint64_t most) {
+[[gnu::always_inline]] inline Broken not_a_multiple(Quantity what, std::uint64_t bytes,
+                                                    std::uint64_t most) {
   if (bytes % kUnit == 0) return {};
   return what.text() + " is " + text(bytes) + " bytes, wanted a multiple of 16; the nearest is " +
          text(nearest_multiple(bytes, most));
 }
 
-Broken too_large(Quantity what, std::uint64_t bytes, const char* wanted, std::uint64_t most) {
+[[gnu::always_inline]] inline Broken too_large(Quantity what, std::uint64_t bytes,
+                                               const char* wanted, std::uint64_t most) {
   if (bytes <= most) return {};
   return what.text() + " is " + text(bytes) + " bytes, wanted " + wanted + "; the nearest is " +
          text(most);
 }
 
-Broken broken_base(const TensorMapSpec& spec) {
+[[gnu::always_inline]] inline Broken broken_base(const TensorMapSpec& spec) {
   const auto address = reinterpret_cast<std::uintptr_t>(spec.base);
   if (address == 0) return "the base address is null";
   if (address % kUnit == 0) return {};
@@ -57,7 +61,7 @@ Broken broken_base(const TensorMapSpec& spec) {
          " bytes after a multiple of 16, wanted on one";
 }
 
-Broken broken_stride(const TensorMapSpec& spec, int dimension) {
+[[gnu::always_inline]] inline Broken broken_stride(const TensorMapSpec& spec, int dimension) {
   const std::uint64_t stride = spec.stride[dimension - 1];
   const Quantity what{"the stride of dimension ", dimension};
   // The documentation does not exclude 0, but its driver may; no tensor of Kiln's repeats rows.
@@ -67,7 +71,7 @@ Broken broken_stride(const TensorMapSpec& spec, int dimension) {
   return not_a_multiple(what, stride, kStrideEnd - kUnit);
 }
 
-Broken broken_inner_box(const TensorMapSpec& spec) {
+[[gnu::always_inline]] inline Broken broken_inner_box(const TensorMapSpec& spec) {
   const auto element = static_cast<std::uint64_t>(size_of(spec.element));
   const auto span = static_cast<std::uint64_t>(span_of(spec.swizzle));
   const std::uint64_t bytes = spec.box[0] * element;
@@ -77,7 +81,8 @@ Broken broken_inner_box(const TensorMapSpec& spec) {
   return not_a_multiple(what, bytes, span ? span : kMostBox * element);
 }
 
-Broken broken_element_stride(const TensorMapSpec& spec, int dimension) {
+[[gnu::always_inline]] inline Broken broken_element_stride(const TensorMapSpec& spec,
+                                                           int dimension) {
   const std::uint64_t stride = spec.element_stride[dimension];
   const Quantity what{"the element stride of dimension ", dimension};
   // Without interleaving the copy engine does not step along the innermost dimension, and ignores
@@ -88,7 +93,7 @@ Broken broken_element_stride(const TensorMapSpec& spec, int dimension) {
 }
 
 /// What no kernel of Kiln needs, and what is therefore not offered on either machine.
-Broken broken_mode(const TensorMapSpec& spec) {
+[[gnu::always_inline]] inline Broken broken_mode(const TensorMapSpec& spec) {
   if (spec.interleave != Interleave::none)
     return std::string("the interleave is ") + (spec.interleave == Interleave::b16 ? "16" : "32") +
            " bytes, wanted none";

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kiln/error.hpp"
+#include "ops/gemm/call.hpp"
 #include "ops/gemm/check.hpp"
 #include "ops/gemm/reference.hpp"
 #include "ops/gemm/text.hpp"
@@ -83,11 +84,10 @@ GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& pla
   return p;
 }
 
-void launch(Backend& backend, const GemmArgs& args, const ReadyGemm& ready,
-            const Options& options) {
-  const GemmParams params = params_of(backend, args, ready.plan);
-  backend.launch(ready.kernel, ready.plan.ctas, &params, sizeof params,
-                 {.stream = options.stream, .pdl = options.pdl, .emulation = options.emulation});
+using RecentGemms = RecentCalls<GemmCall, 256>;
+
+RecentGemms::Ready ready_call(Backend& backend, const GemmArgs& args, const ReadyGemm& ready) {
+  return {&backend, ready.kernel, ready.plan.ctas, params_of(backend, args, ready.plan)};
 }
 
 }  // namespace
@@ -99,13 +99,15 @@ KernelShape kernel_shape(const GemmConfig& config) {
 }
 
 void gemm(const GemmArgs& args, const Options& options) {
+  if (const auto* call = RecentGemms::find(args, options)) return call->launch(options);
   const GemmProblem problem = check_gemm(args, options);
   if (problem.m == 0 || problem.n == 0) return;
   if (options.device.kind == Device::Kind::cpu) {
     gemm_model(args);
   } else {
     Backend& backend = backend_of(options.device);
-    launch(backend, args, ready(backend, problem), options);
+    RecentGemms::keep(args, options, ready_call(backend, args, ready(backend, problem)))
+        .launch(options);
   }
 }
 
@@ -136,7 +138,8 @@ GemmProblem check_with_config(const GemmArgs& args, const GemmConfig& config,
 
 void launch_with_config(Backend& backend, const GemmArgs& args, const GemmConfig& config,
                         const GemmProblem& problem, const Options& options) {
-  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+  ready_call(backend, args, load(backend, plan_with(config, problem, backend.arch())))
+      .launch(options);
 }
 
 }  // namespace

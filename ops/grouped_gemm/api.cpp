@@ -8,6 +8,7 @@
 
 #include "kiln/error.hpp"
 #include "ops/config_text.hpp"
+#include "ops/grouped_gemm/call.hpp"
 #include "ops/grouped_gemm/check.hpp"
 #include "ops/grouped_gemm/model.hpp"
 #include "ops/view_params.hpp"
@@ -142,11 +143,11 @@ GroupedParams params_of(Backend& backend, const GroupedGemmArgs& args, const Gro
   return p;
 }
 
-void launch(Backend& backend, const GroupedGemmArgs& args, const ReadyGrouped& ready,
-            const Options& options) {
-  const GroupedParams params = params_of(backend, args, ready.plan, options);
-  backend.launch(ready.kernel, ready.plan.ctas, &params, sizeof params,
-                 {.stream = options.stream, .pdl = options.pdl, .emulation = options.emulation});
+using RecentGrouped = RecentCalls<GroupedCall, 128>;
+
+RecentGrouped::Ready ready_call(Backend& backend, const GroupedGemmArgs& args,
+                                const ReadyGrouped& ready, const Options& options) {
+  return {&backend, ready.kernel, ready.plan.ctas, params_of(backend, args, ready.plan, options)};
 }
 
 bool nothing_to_do(const GroupedProblem& p) { return p.rows == 0 || p.n == 0 || p.groups == 0; }
@@ -172,11 +173,13 @@ KernelShape kernel_shape(const GroupedConfig& config) {
 }
 
 void grouped_gemm(const GroupedGemmArgs& args, const Options& options) {
+  if (const auto* call = RecentGrouped::find(args, options)) return call->launch(options);
   const GroupedProblem problem = check_grouped_gemm(args, options);
   if (nothing_to_do(problem)) return;
   if (options.device.kind == Device::Kind::cpu) return grouped_gemm_model(args);
   Backend& backend = backend_of(options.device);
-  launch(backend, args, ready(backend, problem), options);
+  RecentGrouped::keep(args, options, ready_call(backend, args, ready(backend, problem), options))
+      .launch(options);
 }
 
 void grouped_gemm_prepare(const GroupedGemmArgs& args, const Options& options) {
@@ -202,7 +205,8 @@ void grouped_gemm_with_config(const GroupedGemmArgs& args, const GroupedConfig& 
         fmt::format("grouped_gemm: config {} does not fit the operands", to_string(config)));
   if (nothing_to_do(problem)) return;
   Backend& backend = backend_of(options.device);
-  launch(backend, args, load(backend, plan_with(config, problem, backend.arch())), options);
+  ready_call(backend, args, load(backend, plan_with(config, problem, backend.arch())), options)
+      .launch(options);
 }
 
 }  // namespace kiln

@@ -40,6 +40,8 @@ struct GroupedFp8Policy {
 
   using TileShared = GroupTileRing;
   static_assert(sizeof(GroupTileRing) == kTileRingBytes);
+  // Looking through ids of rows takes longer than the stages last that are on their way.
+  static constexpr bool kWalksApart = kScalesByTma;
   struct LeadingTiles : LeadingGroupTiles<kClusterSize> {
     DEV LeadingTiles(const Params& p, GroupTileRing& tiles)
         : LeadingGroupTiles<kClusterSize>(p.walk, tiles) {}

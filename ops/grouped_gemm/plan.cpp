@@ -45,9 +45,11 @@ struct Load {
 
 Load load_of(const GroupedProblem& p) {
   const i64 rows = expected_rows(p);
-  if (p.kind != GroupKind::row_ids) return {p.groups, static_cast<int>(rows)};
-  // A warp joins the segments that it looks at together.
+  // The walk joins segments, 32 of them at a time; what those leave of the largest tile it looks at
+  // again with the next.
   const i64 at_once = 32 * std::max<i64>(1, p.alignment);
+  if (p.kind != GroupKind::row_ids || at_once > kTallRows)
+    return {p.groups, static_cast<int>(rows)};
   return {p.groups * ceil_of(rows, at_once), static_cast<int>(std::min(at_once, rows))};
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 
 namespace kiln::python {
 namespace {
@@ -23,15 +24,26 @@ bool is_host(const DLTensor& t) {
 
 /// NumPy knows neither E4M3 nor BF16: an array of bytes is one of E4M3 values, an array of 16-bit
 /// numbers one of BF16.
+constexpr int dtype_key(int code, int bits) { return code << 8 | bits; }
+
 std::optional<DType> dtype_of(const DLDataType& type) {
   if (type.lanes != 1) return {};
-  const auto is = [&](int code, int bits) { return type.code == code && type.bits == bits; };
-  if (is(kDLFloat8_e4m3fn, 8) || is(kDLUInt, 8)) return DType::e4m3;
-  if (is(kDLBfloat, 16) || is(kDLUInt, 16)) return DType::bf16;
-  if (is(kDLFloat, 32)) return DType::fp32;
-  if (is(kDLInt, 32)) return DType::int32;
-  if (is(kDLInt, 64)) return DType::int64;
-  return {};
+  switch (dtype_key(type.code, type.bits)) {
+    case dtype_key(kDLFloat8_e4m3fn, 8):
+    case dtype_key(kDLUInt, 8):
+      return DType::e4m3;
+    case dtype_key(kDLBfloat, 16):
+    case dtype_key(kDLUInt, 16):
+      return DType::bf16;
+    case dtype_key(kDLFloat, 32):
+      return DType::fp32;
+    case dtype_key(kDLInt, 32):
+      return DType::int32;
+    case dtype_key(kDLInt, 64):
+      return DType::int64;
+    default:
+      return {};
+  }
 }
 
 /// Kiln's name for it, or else DLPack's.
@@ -82,35 +94,23 @@ const DLTensor* tensor_of(const TVMFFIAny& value) {
   return nullptr;
 }
 
-/// Of a tensor of one to three dimensions.
-TensorView view_of(const DLTensor& t, DType dtype) {
-  TensorView view;
+/// Fills an untouched view of a tensor of one to three dimensions.
+void view_of(TensorView& view, const DLTensor& t) {
   view.data = static_cast<char*>(t.data) + t.byte_offset;
-  view.dtype = dtype;
-  bool empty = false;
-  for (int i = 0; i < t.ndim; ++i) empty |= t.shape[i] == 0;
+  const bool batch = t.ndim == 3, vector = t.ndim == 1;
+  const std::int64_t* shape = t.shape + batch;
+  if (batch) view.batch = t.shape[0];
+  view.shape = {shape[0], vector ? 1 : shape[1]};
   // Without strides matrices, rows and columns lie densely one after another. Those of an empty
   // tensor address nothing, and NumPy's are 0.
-  std::array<std::int64_t, 3> stride = {1, 1, 1};
-  for (int i = t.ndim - 1; i >= 0; --i) {
-    if (t.strides && !empty)
-      stride[i] = t.strides[i];
-    else if (i + 1 < t.ndim)
-      stride[i] = stride[i + 1] * std::max<std::int64_t>(t.shape[i + 1], 1);
+  if (t.strides == nullptr || view.shape[0] == 0 || view.shape[1] == 0 || view.batch == 0) {
+    view.stride = {std::max<std::int64_t>(view.shape[1], 1), 1};
+    if (batch) view.batch_stride = view.stride[0] * std::max<std::int64_t>(view.shape[0], 1);
+  } else {
+    const std::int64_t* stride = t.strides + batch;
+    view.stride = {stride[0], vector ? 1 : stride[1]};
+    if (batch) view.batch_stride = t.strides[0];
   }
-  if (t.ndim == 1) {
-    view.shape = {t.shape[0], 1};
-    view.stride = {stride[0], 1};
-    return view;
-  }
-  const int first = t.ndim - 2;
-  view.shape = {t.shape[first], t.shape[first + 1]};
-  view.stride = {stride[first], stride[first + 1]};
-  if (t.ndim == 3) {
-    view.batch = t.shape[0];
-    view.batch_stride = stride[0];
-  }
-  return view;
 }
 
 std::string place_text(bool cuda, int ordinal) {
@@ -168,24 +168,34 @@ void Arguments::place(const char* name, const DLTensor& t) {
   }
 }
 
-std::optional<TensorView> Arguments::optional_tensor(const char* name, int rank,
-                                                     std::initializer_list<DType> dtypes) {
+bool Arguments::read(TensorView& view, const char* name, int rank,
+                     std::initializer_list<DType> dtypes) {
   const DLTensor* t = next_tensor(name);
-  if (!t) return {};
+  if (!t) return false;
   const std::optional<DType> dtype = dtype_of(t->dtype);
-  if (std::find(dtypes.begin(), dtypes.end(), dtype) == dtypes.end()) {
+  if (!dtype || std::find(dtypes.begin(), dtypes.end(), *dtype) == dtypes.end()) {
     std::string wanted;
     for (const DType type : dtypes) wanted.append(wanted.empty() ? "" : " or ") += to_string(type);
     refuse_type(fmt::format("{} has dtype {}, wanted {}", name, dtype_text(t->dtype), wanted));
   }
   if (t->ndim != rank) refuse(fmt::format("{} has {} dimensions, wanted {}", name, t->ndim, rank));
-  return view_of(*t, *dtype);
+  view.dtype = *dtype;
+  view_of(view, *t);
+  return true;
+}
+
+std::optional<TensorView> Arguments::optional_tensor(const char* name, int rank,
+                                                     std::initializer_list<DType> dtypes) {
+  std::optional<TensorView> view(std::in_place);
+  if (!read(*view, name, rank, dtypes)) view.reset();
+  return view;
 }
 
 TensorView Arguments::tensor(const char* name, int rank, std::initializer_list<DType> dtypes) {
-  const auto view = optional_tensor(name, rank, dtypes);
-  if (!view) refuse_type(fmt::format("{} is None, wanted a tensor", name));
-  return *view;
+  TensorView view;
+  if (!read(view, name, rank, dtypes))
+    refuse_type(fmt::format("{} is None, wanted a tensor", name));
+  return view;
 }
 
 ScaleRecipe inferred_recipe(const TensorView& values, const TensorView& scales, ScaleRecipe usual) {

@@ -61,6 +61,8 @@ class Arguments {
   const TVMFFIAny* peek() const;
   const TVMFFIAny* next();
   const DLTensor* next_tensor(const char* name);
+  /// Fills an untouched view, or returns false where the argument is None.
+  bool read(TensorView& view, const char* name, int rank, std::initializer_list<DType> dtypes);
   void place(const char* name, const DLTensor& tensor);
   Device device(std::int64_t kind, std::int64_t index) const;
   void* stream(const Device& device);
