@@ -20,6 +20,7 @@ void add_explain_command(CLI::App& program);
 void add_explain_grouped_command(CLI::App& explain);  // kiln explain grouped
 void add_compile_command(CLI::App& program);
 void add_cache_command(CLI::App& program);
+void add_tune_command(CLI::App& program);   // cli/tune
 void add_bench_command(CLI::App& program);  // cli/bench
 
 }  // namespace kiln::cli

@@ -95,6 +95,7 @@ int program(int argc, char** argv) {
   cli::add_compile_command(app);
   cli::add_emu_command(app);
   cli::add_bench_command(app);
+  cli::add_tune_command(app);
   cli::add_env_command(app);
   cli::add_cache_command(app);
   app.footer(kExamples);  // after the commands, which would inherit it

@@ -131,8 +131,10 @@ const std::vector<NamedArch>& named_archs() {
   constexpr int kSmem = 232448;  // of a CTA, on every sm_90
   static const std::vector<NamedArch> archs = {
       {"h200", "NVIDIA H200, H100 SXM: 132 SMs", h200()},
-      {"h100-pcie", "NVIDIA H100 PCIe: 114 SMs", {"sm_90a", 114, kSmem, 50 << 20}},
-      {"h20", "NVIDIA H20: 78 SMs", {"sm_90a", 78, kSmem, 60 << 20}},
+      {"h100-pcie",
+       "NVIDIA H100 PCIe: 114 SMs",
+       {"sm_90a", 114, kSmem, 50 << 20, "NVIDIA H100 PCIe"}},
+      {"h20", "NVIDIA H20: 78 SMs", {"sm_90a", 78, kSmem, 60 << 20, "NVIDIA H20"}},
       {"emu", "the emulator: 4 SMs", {"emu", 4, kSmem, 60 << 20}}};
   return archs;
 }

@@ -18,7 +18,7 @@ constexpr std::string_view kEntrySuffix = ".kiln", kTemporary = ".tmp-", kBad = 
 constexpr const char* kLock = ".lock";
 constexpr mode_t kWritableByOthers = S_IWGRP | S_IWOTH;
 constexpr int kMostAttempts = 3;
-constexpr off_t kMostBytes = 1 << 30;
+constexpr off_t kMostBytes = 1 << 30, kMostTextBytes = 16 << 20;
 
 std::string name_of(const CacheKey& key) { return to_hex(key) + std::string(kEntrySuffix); }
 
@@ -95,6 +95,15 @@ CacheDirectory::ReadResult CacheDirectory::read(const CacheKey& key) const {
 
 CacheDirectory::ReadResult CacheDirectory::read_name(const std::string& name,
                                                      const CacheKey& key) const {
+  ReadFile file = read_file_of(name, kMostBytes);
+  if (file.found != Found::good) return {file.found, {}, std::move(file.problem)};
+  auto parsed = parse_entry(key, std::move(file.bytes));
+  if (auto* problem = std::get_if<std::string>(&parsed)) return {Found::bad, {}, *problem};
+  return {Found::good, std::get<Entry>(std::move(parsed)), ""};
+}
+
+CacheDirectory::ReadFile CacheDirectory::read_file_of(const std::string& name,
+                                                      off_t most_bytes) const {
   // O_NONBLOCK: opening a FIFO must not wait for a writer.
   const FileDescriptor file(
       ::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
@@ -112,29 +121,55 @@ CacheDirectory::ReadResult CacheDirectory::read_name(const std::string& name,
   // Package managers link the files that they install; nobody links into a private directory.
   if (access_ == Access::read_write && info.st_nlink != 1)
     return {Found::bad, {}, "it has other names"};
-  if (info.st_size > kMostBytes) return {Found::bad, {}, "it is too large to be an entry"};
+  if (info.st_size > most_bytes) return {Found::bad, {}, "it is too large"};
   auto bytes = read_exactly(file.get(), static_cast<std::size_t>(info.st_size));
   if (!bytes) return {Found::unreadable, {}, errno ? errno_text(errno) : "it shrank"};
-  auto parsed = parse_entry(key, std::move(*bytes));
-  if (auto* problem = std::get_if<std::string>(&parsed)) return {Found::bad, {}, *problem};
-  return {Found::good, std::get<Entry>(std::move(parsed)), ""};
+  return {Found::good, std::move(*bytes), ""};
 }
 
 void CacheDirectory::set_aside(const CacheKey& key) const {
   ::renameat(directory_.get(), name_of(key).c_str(), directory_.get(), random_name(kBad).c_str());
 }
 
+std::string CacheDirectory::write_temporary(const std::string& name,
+                                            std::span<const std::byte> bytes) const {
+  const FileDescriptor file(::openat(directory_.get(), name.c_str(),
+                                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file) return "cannot create a file: " + errno_text(errno);
+  // The umask may have taken the owner's bits as well.
+  if (::fchmod(file.get(), 0600) == 0 && write_all(file.get(), bytes) && ::fsync(file.get()) == 0)
+    return "";
+  std::string problem = "cannot write: " + errno_text(errno);
+  ::unlinkat(directory_.get(), name.c_str(), 0);
+  return problem;
+}
+
+std::optional<std::string> CacheDirectory::read_text(const std::string& name,
+                                                     std::string& problem) const {
+  ReadFile file = read_file_of(name, kMostTextBytes);
+  problem = std::move(file.problem);
+  if (file.found != Found::good) return {};
+  return std::string(reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size());
+}
+
+std::string CacheDirectory::replace_text(const std::string& name, std::string_view text) const {
+  const std::string temporary = random_name(kTemporary);
+  if (std::string problem = write_temporary(temporary, as_bytes(text)); !problem.empty())
+    return problem;
+  if (::renameat(directory_.get(), temporary.c_str(), directory_.get(), name.c_str()) != 0) {
+    std::string problem = "cannot rename: " + errno_text(errno);
+    ::unlinkat(directory_.get(), temporary.c_str(), 0);
+    return problem;
+  }
+  ::fsync(directory_.get());  // without it the new text may be lost, never torn
+  return "";
+}
+
 std::string CacheDirectory::publish(const CacheKey& key, std::span<const std::byte> bytes) const {
   const std::string temporary = random_name(kTemporary), name = name_of(key);
   const int directory = directory_.get();
-  FileDescriptor file(::openat(directory, temporary.c_str(),
-                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file) return "cannot create a file: " + errno_text(errno);
-  std::string problem;
-  // The umask may have taken the owner's bits as well.
-  if (::fchmod(file.get(), 0600) != 0 || !write_all(file.get(), bytes) || ::fsync(file.get()) != 0)
-    problem = "cannot write: " + errno_text(errno);
-  file.reset();
+  std::string problem = write_temporary(temporary, bytes);
+  if (!problem.empty()) return problem;
   for (int attempt = 0; problem.empty(); ++attempt) {
     if (::renameat2(directory, temporary.c_str(), directory, name.c_str(), RENAME_NOREPLACE) == 0) {
       ::fsync(directory);  // without it an entry may be lost, never torn

@@ -3,6 +3,7 @@
 //   <key in hexadecimal>.kiln   an entry, complete from the moment it has that name
 //   .tmp-<random>               an entry being written
 //   .bad-<random>               an entry that was found to be bad
+//   tuned-<operation>.jsonl     choices that the user had measured (runtime/table_file.hpp)
 //   .lock                       byte ranges of it are locked across processes; never removed
 #pragma once
 
@@ -53,6 +54,13 @@ class CacheDirectory {
   /// bad one is set aside. Returns what went wrong, or "".
   std::string publish(const CacheKey& key, std::span<const std::byte> file) const;
 
+  /// Reads a file that is no entry, of at most 16 MiB. `problem` says why there is none, and is
+  /// empty where there is no file of that name.
+  std::optional<std::string> read_text(const std::string& name, std::string& problem) const;
+
+  /// Replaces that file in one step, or leaves it as it is. Returns what went wrong, or "".
+  std::string replace_text(const std::string& name, std::string_view text) const;
+
   /// Locks `key` against other processes until the result is destroyed. Gives up after `wait` or
   /// where the file system has no locks: the lock only saves work.
   class Lock {
@@ -77,6 +85,13 @@ class CacheDirectory {
  private:
   void set_aside(const CacheKey& key) const;  // renames an entry to .bad-<random>
   ReadResult read_name(const std::string& name, const CacheKey& key) const;
+  struct ReadFile {
+    Found found = Found::none;
+    std::vector<std::byte> bytes;  // where good
+    std::string problem;           // where bad or unreadable
+  };
+  ReadFile read_file_of(const std::string& name, off_t most_bytes) const;
+  std::string write_temporary(const std::string& name, std::span<const std::byte> bytes) const;
   std::vector<std::string> names() const;
 
   FileDescriptor directory_;

@@ -175,7 +175,8 @@ class CudaBackend final : public Backend {
     const CUdevice device = usable_device(driver, ordinal);
     arch_ = {kCubinTarget, attribute_of(driver, device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
              attribute_of(driver, device, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
-             attribute_of(driver, device, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)};
+             attribute_of(driver, device, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE),
+             describe(driver, ordinal, device).name};
     driver.check(cuda_.cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain");
   }
 

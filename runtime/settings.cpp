@@ -49,10 +49,23 @@ void parse_compiler(const std::string& value, Settings& s) {
   }
 }
 
+void parse_tuned(const std::string& value, Settings& s) {
+  for (const TableUse use : {TableUse::all, TableUse::package, TableUse::none})
+    if (value == to_string(use)) {
+      s.tuned = use;
+      return;
+    }
+  refuse("KILN_TUNED", "\"all\", \"package\" or \"off\"", value);
+}
+
 }  // namespace
 
 const char* to_string(CompilerKind kind) noexcept {
   return kind == CompilerKind::nvrtc ? "nvrtc" : "nvcc";
+}
+
+const char* to_string(TableUse use) noexcept {
+  return use == TableUse::all ? "all" : use == TableUse::package ? "package" : "off";
 }
 
 Settings parse_settings(const Environment& environment) {
@@ -75,6 +88,7 @@ Settings parse_settings(const Environment& environment) {
       refuse("KILN_CACHE_DIR", "an absolute path or \"off\"", *s.cache);
     }
   }
+  if (const char* value = environment("KILN_TUNED")) parse_tuned(value, s);
   s.home = path_or_nothing(environment, "HOME");
   s.xdg_cache_home = path_or_nothing(environment, "XDG_CACHE_HOME");
   s.tmpdir = path_or_nothing(environment, "TMPDIR");

@@ -1,4 +1,4 @@
-// What Kiln reads from the environment: here and nowhere else, once, strictly. Four names are its
+// What Kiln reads from the environment: here and nowhere else, once, strictly. Five names are its
 // own (KILN_*); a bad value is an Error that names the variable. The other names belong to the
 // system and only say where to look; a value that makes no sense there is as good as none.
 #pragma once
@@ -19,12 +19,24 @@ enum class CompilerKind : std::uint8_t {
 
 const char* to_string(CompilerKind kind) noexcept;
 
+/// Which tables of measured choices an operation looks into before its planner's model.
+enum class TableUse : std::uint8_t {
+  all,      // the user's, then the package's; the default
+  package,  // the package's alone
+  none      // the model decides
+};
+
+/// "all", "package" or "off".
+const char* to_string(TableUse use) noexcept;
+
 struct Settings {
   CompilerKind compiler = CompilerKind::nvrtc;  // KILN_COMPILER = nvrtc | nvcc | nvcc:/path
   std::string nvcc;                             // the path in KILN_COMPILER; empty: look for it
   std::string nvrtc;                 // KILN_NVRTC: absolute path of the library; empty: look for it
   std::string cxx;                   // KILN_CXX: absolute path, or a name to find on PATH
   std::optional<std::string> cache;  // KILN_CACHE_DIR: absolute path, or "off" (then empty)
+
+  TableUse tuned = TableUse::all;  // KILN_TUNED = all | package | off
 
   // Absolute paths, or empty.
   std::string home, xdg_cache_home, tmpdir;
@@ -46,6 +58,6 @@ const Settings& settings();
 
 /// The names of Kiln's own variables.
 inline constexpr const char* kSettingNames[] = {"KILN_CACHE_DIR", "KILN_COMPILER", "KILN_CXX",
-                                                "KILN_NVRTC"};
+                                                "KILN_NVRTC", "KILN_TUNED"};
 
 }  // namespace kiln

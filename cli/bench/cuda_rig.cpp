@@ -17,6 +17,7 @@
 #include "kiln/version.hpp"
 #include "ops/gemm/api.hpp"
 #include "ops/gemm/check.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/text.hpp"
 #include "runtime/cuda_backend.hpp"
 #include "runtime/dynamic_library.hpp"
@@ -101,7 +102,8 @@ Json run_facts(const Gpu& gpu, Clocks& clocks, CompilerKind compiler) {
           {"driver", clocks.driver_version()},
           {"driver_cuda", version_text(gpu.driver().version())},
           {"nvrtc", nvrtc_version()},
-          {"kernel_compiler", to_string(compiler)}};
+          {"kernel_compiler", to_string(compiler)},
+          {"tables", to_string(settings().tuned)}};
 }
 
 CudaMachine::CudaMachine(const TimingRequest& request)
@@ -151,15 +153,21 @@ std::string CudaMachine::finish(ResultFile& file) {
   return text + "after: " + to_string(after) + "\n";
 }
 
-CudaRunner::CudaRunner(int device, CompilerKind compiler)
+CudaRunner::CudaRunner(int device, CompilerKind compiler, int sm_budget)
     : device_(device),
-      options_{.device = {Device::Kind::cuda, device}},
+      options_{.device = {Device::Kind::cuda, device}, .sm_budget = sm_budget},
       backend_(cuda_backend(device, compiler)) {}
 
 std::vector<GemmCandidate> CudaRunner::candidates(const GemmArgs& args) {
-  std::vector<GemmCandidate> all = gemm_candidates(check_gemm(args, options_), backend_.arch());
+  std::vector<GemmCandidate> all = gemm_candidates(problem(args), backend_.arch());
   std::erase_if(all, [](const GemmCandidate& candidate) { return !candidate.refused.empty(); });
   return all;
+}
+
+GemmProblem CudaRunner::problem(const GemmArgs& args) { return check_gemm(args, options_); }
+
+GemmConfig CudaRunner::chosen(const GemmArgs& args) {
+  return choose_gemm(problem(args), backend_.arch()).plan.config;
 }
 
 void CudaRunner::run(const GemmArgs& args, const GemmConfig* config) {

@@ -67,10 +67,14 @@ class CudaMachine {
 
 class CudaRunner final : public GemmRunner {
  public:
-  CudaRunner(int device, CompilerKind compiler);
+  /// `sm_budget`: SMs that every product may use; 0: all.
+  CudaRunner(int device, CompilerKind compiler, int sm_budget = 0);
 
   Backend& backend() { return backend_; }
   std::vector<GemmCandidate> candidates(const GemmArgs& args) override;
+  GemmConfig chosen(const GemmArgs& args) override;
+  GemmProblem problem(const GemmArgs& args) override;
+  const Arch& arch() override { return backend_.arch(); }
   void run(const GemmArgs& args, const GemmConfig* config) override;
   void prepare(const std::vector<GemmConfig>& configs) override;
   std::vector<CompiledProduct> by_each_compiler(const GemmArgs& args,

@@ -304,7 +304,7 @@ std::string GemmBench::oddity_of_baseline(bool same_product) {
   return fmt::format("its result differs from Kiln's by {:.2g}", relative);
 }
 
-RowTimes GemmBench::measure(std::span<const Variant> variants) {
+RowTimes GemmBench::measure(std::span<const Variant> variants, int runs) {
   RowTimes result;
   std::vector<Subject> subjects;
   for (std::size_t i = 0; i < variants.size(); ++i) {
@@ -328,8 +328,10 @@ RowTimes GemmBench::measure(std::span<const Variant> variants) {
     result.baselines.push_back(std::move(samples));
   }
   prepare_output();
+  TimerOptions timing_options = options_.timing;
+  timing_options.runs = runs;
   Timing timing =
-      rig_.timer.time(subjects, options_.timing, [&] { result.busy = rig_.clocks.read(); });
+      rig_.timer.time(subjects, timing_options, [&] { result.busy = rig_.clocks.read(); });
   result.timer = timing.timer;
   result.timer_problem = timing.problem;
   for (std::size_t i = 0; i < variants.size(); ++i) result.variants[i].us = std::move(timing.us[i]);

@@ -94,7 +94,11 @@ class GemmBench {
   void load(const GemmSpec& spec);
 
   /// Of the row loaded last. The first variant is checked against the model, the others against it.
-  RowTimes measure(std::span<const Variant> variants);
+  RowTimes measure(std::span<const Variant> variants) {
+    return measure(variants, options_.timing.runs);
+  }
+  /// The same with another number of runs.
+  RowTimes measure(std::span<const Variant> variants, int runs);
 
   /// D of one more run of a variant, on the host, to look at: for tests and comparisons.
   std::vector<u8> output_of(const Variant& variant);

@@ -75,12 +75,9 @@ class Flow {
 
   bool plain() const { return !request_.scale_layouts && !request_.both_compilers; }
 
-  /// The config that the row asks for: the planner's, or --config over it.
+  /// The config that the row asks for: the public call's, or --config over it.
   GemmConfig config_of(const GemmArgs& args) {
-    const std::vector<GemmCandidate> candidates = runner_.candidates(args);
-    if (candidates.empty())
-      throw Error(ErrorCode::unsupported, "no kernel of the table can run this problem");
-    const GemmConfig& best = candidates.front().plan.config;
+    const GemmConfig best = runner_.chosen(args);
     if (request_.config.empty()) return best;
     const GemmConfig types{.b_scales = best.b_scales,
                            .c = best.c,

@@ -8,6 +8,7 @@
 #include "cli/bench/gemm_report.hpp"
 #include "cli/bench/gemm_request.hpp"
 #include "cli/bench/results.hpp"
+#include "kiln/error.hpp"
 #include "ops/gemm/plan.hpp"
 
 namespace kiln::bench {
@@ -24,9 +25,19 @@ struct CompiledProduct {
 class GemmRunner {
  public:
   virtual ~GemmRunner() = default;
+  /// What a call is to planning, and on what machine.
+  virtual GemmProblem problem(const GemmArgs& args) = 0;
+  virtual const Arch& arch() = 0;
   /// The planner's choices that can run, best first.
   virtual std::vector<GemmCandidate> candidates(const GemmArgs& args) = 0;
-  /// Starts D = A * B^T (+ C) with the planner's config, or with a given one.
+  /// The config of the public call: a table's, or the planner's first.
+  virtual GemmConfig chosen(const GemmArgs& args) {
+    const std::vector<GemmCandidate> all = candidates(args);
+    if (all.empty())
+      throw Error(ErrorCode::unsupported, "no kernel of the table can run this problem");
+    return all.front().plan.config;
+  }
+  /// Starts D = A * B^T (+ C) with the public call's config, or with a given one.
   virtual void run(const GemmArgs& args, const GemmConfig* config) = 0;
   /// Compiles and loads kernels ahead, all at once.
   virtual void prepare(const std::vector<GemmConfig>& configs) = 0;

@@ -83,8 +83,7 @@ void add_choices(CLI::App& app, GemmRequest& r) {
 
 }  // namespace
 
-void add_gemm_options(CLI::App& app, GemmRequest& r) {
-  using cli::add_count;
+void add_row_options(CLI::App& app, GemmRequest& r) {
   const auto shape = [&r](const std::vector<std::string>& words) {
     for (const std::string& word : words) {
       const GemmShape s = cli::parse_gemm_shape("--shapes", word);
@@ -99,6 +98,21 @@ void add_gemm_options(CLI::App& app, GemmRequest& r) {
   for (const Suite& suite : suites()) names += (names.empty() ? "" : "|") + suite.name;
   app.add_option("--suite", r.suite, "rows to measure, by name")->type_name(names);
   app.add_flag("--list-suites", r.list_suites, "show the suites and their rows, and stop");
+  add_choices(app, r);
+}
+
+void add_timing_options(CLI::App& app, GemmRequest& r) {
+  using cli::add_count;
+  add_count(app, "--runs", r.runs, 1,
+            fmt::format("timed runs of each kernel (default {})", r.runs));
+  add_count(app, "--warm-up", r.warm_up, 0,
+            fmt::format("runs before them (default {})", r.warm_up));
+  add_count(app, "--flush-mb", r.flush_mb, 1, "size of the fill (default 8000); 256 ranks configs");
+  add_count(app, "--device", r.device, 0, "CUDA device (default 0)");
+}
+
+void add_gemm_options(CLI::App& app, GemmRequest& r) {
+  add_row_options(app, r);
   app.add_option(
          "--against", r.against,
          "a file of other times (bench/baselines/h200_peers.json, or one of --json): prints "
@@ -111,13 +125,10 @@ void add_gemm_options(CLI::App& app, GemmRequest& r) {
                  "cublaslt_block, cublaslt_bf16")
       ->type_name("NAME")
       ->delimiter(',');
-  add_choices(app, r);
-  add_count(app, "--runs", r.runs, 1, "timed runs of each kernel (default 30)");
-  add_count(app, "--warm-up", r.warm_up, 0, "runs before them (default 5)");
-  add_count(app, "--flush-mb", r.flush_mb, 1, "size of the fill (default 8000); 256 ranks configs");
+  add_timing_options(app, r);
   app.add_option("--config", r.config, "fields of the kernel's config, as kiln explain prints them")
       ->type_name("FIELD=VALUE,...");
-  add_count(app, "--candidates", r.candidates, 0, "measure the planner's N next choices too");
+  cli::add_count(app, "--candidates", r.candidates, 0, "measure the planner's N next choices too");
   const auto compiler = [&r](const std::string& word) {
     r.both_compilers = word == "both";
     if (word != "nvrtc" && word != "nvcc" && word != "both")
@@ -132,17 +143,18 @@ void add_gemm_options(CLI::App& app, GemmRequest& r) {
                "measure every layout of the scales, side by side");
   app.add_option("--json", r.json, "write the results here, after every row")->type_name("FILE");
   app.add_option("--html", r.html, "write them here as a page at the end")->type_name("FILE");
-  add_count(app, "--device", r.device, 0, "CUDA device (default 0)");
+}
+
+void check_suite(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Suite& suite : suites()) names.push_back(suite.name);
+  if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end())
+    cli::refuse_word("--suite", cli::listed(names), name);
 }
 
 void check_request(const GemmRequest& r) {
   const auto refuse = [](const std::string& why) { throw CLI::ValidationError(why); };
-  if (!r.suite.empty()) {
-    std::vector<std::string> names;
-    for (const Suite& suite : suites()) names.push_back(suite.name);
-    if (std::find(names.begin(), names.end(), r.suite) == names.end())
-      cli::refuse_word("--suite", cli::listed(names), r.suite);
-  }
+  check_suite(r.suite);
   for (const std::string& name : r.baselines)
     if (const auto& known = baseline_names();
         std::find(known.begin(), known.end(), name) == known.end())

@@ -34,6 +34,12 @@ struct GemmRequest {
 
 /// Describes the options to the parser; they are read into `request`, which must outlive it.
 void add_gemm_options(CLI::App& app, GemmRequest& request);
+/// Those of them that say which rows, and how kernels are timed, for other commands; the defaults
+/// are what `request` holds.
+void add_row_options(CLI::App& app, GemmRequest& request);
+void add_timing_options(CLI::App& app, GemmRequest& request);
+/// Throws CLI::ValidationError for a name that is neither a suite's nor empty.
+void check_suite(const std::string& name);
 
 /// Throws CLI::ValidationError where options contradict each other or name nothing.
 void check_request(const GemmRequest& request);

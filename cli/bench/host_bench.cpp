@@ -14,6 +14,7 @@
 #include "kiln/error.hpp"
 #include "ops/gemm/api.hpp"
 #include "ops/gemm/check.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/text.hpp"
 #include "runtime/cuda_backend.hpp"
 #include "runtime/jit.hpp"
@@ -38,7 +39,7 @@ Json json_of(const Summary& summary) {
 }
 
 GemmConfig planned(const GemmSpec& s, const Arch& arch) {
-  return plan_gemm({.m = s.m, .n = s.n, .k = s.k}, arch).config;
+  return choose_gemm({.m = s.m, .n = s.n, .k = s.k}, arch).plan.config;
 }
 
 /// One process: the kernel that it needs first, found on disk or compiled.

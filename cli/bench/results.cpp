@@ -85,6 +85,11 @@ void ResultFile::add(const std::string& section, const Json& row) {
   save();
 }
 
+void ResultFile::add_all(const std::string& section, const std::vector<Json>& rows) {
+  for (const Json& row : rows) json_[section].push_back(row);
+  save();
+}
+
 void ResultFile::set(const std::string& name, const Json& value) {
   json_["run"][name] = value;
   save();

@@ -16,6 +16,8 @@ class ResultFile {
   ResultFile(std::string path, Json run);
 
   void add(const std::string& section, const Json& row);
+  /// Several, written once.
+  void add_all(const std::string& section, const std::vector<Json>& rows);
   /// A fact learned during the run.
   void set(const std::string& name, const Json& value);
 

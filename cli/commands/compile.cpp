@@ -21,6 +21,7 @@
 #include "cli/words.hpp"
 #include "kiln/error.hpp"
 #include "ops/gemm/api.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/text.hpp"
 #include "runtime/cache.hpp"
 #include "runtime/cubin_compiler.hpp"
@@ -117,7 +118,8 @@ std::vector<Job> jobs_of(const CompileRequest& request) {
   }
   std::vector<Job> jobs;
   for (const GemmShape& shape : shapes)
-    add_job(jobs, plan_gemm(problem_of(shape, request.types), request.arch.arch).config, &shape);
+    add_job(jobs, choose_gemm(problem_of(shape, request.types), request.arch.arch).plan.config,
+            &shape);
   if (request.all_configs) {
     // With all copy paths: the rows of a problem decide which ones it can have.
     GemmProblem problem = problem_of({128, 128, 128}, request.types);

@@ -8,6 +8,8 @@
 #include "cli/commands.hpp"
 #include "cli/json.hpp"
 #include "cli/text.hpp"
+#include "kiln/error.hpp"
+#include "ops/gemm/choose.hpp"
 #include "runtime/driver.hpp"
 #include "runtime/environment.hpp"
 
@@ -32,7 +34,23 @@ std::string cache_text(const EnvironmentInfo& info) {
                      bytes_text(static_cast<double>(info.cache_stats.bytes)));
 }
 
-void print_table(const EnvironmentInfo& info) {
+/// The tables of measured choices.
+TunedTables tables_of() {
+  try {
+    return read_tuned_tables(settings());
+  } catch (const Error&) {
+    return {};  // which setting is bad is among the warnings
+  }
+}
+
+std::string tables_text(const TunedTables& tables) {
+  return fmt::format("gemm: {} of the package, {} of the user{}",
+                     counted(static_cast<i64>(tables.package.entries().size()), "measured choice"),
+                     tables.user.entries().size(),
+                     tables.user.name().empty() ? "" : "  " + tables.user.name());
+}
+
+void print_table(const EnvironmentInfo& info, const TunedTables& tables) {
   std::vector<std::pair<std::string, std::string>> lines;
   const bench::BuildInfo build = bench::build_info();
   lines.emplace_back(
@@ -48,6 +66,9 @@ void print_table(const EnvironmentInfo& info) {
   lines.emplace_back("compiler",
                      std::string(to_string(info.compiler)) + " makes the GPU's kernels");
   lines.emplace_back("cache", cache_text(info));
+  lines.emplace_back("tables", tables_text(tables));
+  for (const TunedTable* table : {&tables.user, &tables.package})
+    for (const std::string& problem : table->problems()) lines.emplace_back("warning", problem);
   for (const std::string& warning : info.cache.warnings) lines.emplace_back("warning", warning);
   for (const std::string& warning : info.warnings) lines.emplace_back("warning", warning);
   std::fputs(fields(lines).c_str(), stdout);
@@ -58,7 +79,7 @@ Json component_json(const Component& component) {
   return {{"present", true}, {"version", component.version}, {"path", component.path}};
 }
 
-Json as_json(const EnvironmentInfo& info) {
+Json as_json(const EnvironmentInfo& info, const TunedTables& tables) {
   Json devices = Json::array();
   for (const CudaDevice& device : info.devices)
     devices.push_back({{"ordinal", device.ordinal},
@@ -69,6 +90,8 @@ Json as_json(const EnvironmentInfo& info) {
                        {"memory_bytes", device.memory_bytes}});
   Json warnings = info.cache.warnings;
   for (const std::string& warning : info.warnings) warnings.push_back(warning);
+  for (const TunedTable* table : {&tables.user, &tables.package})
+    for (const std::string& problem : table->problems()) warnings.push_back(problem);
   const bench::BuildInfo build = bench::build_info();
   Json json = {{"version", info.version},
                {"commit", build.commit},
@@ -85,6 +108,11 @@ Json as_json(const EnvironmentInfo& info) {
                 {{"directory", info.cache.directory},
                  {"entries", info.cache_stats.entries},
                  {"bytes", info.cache_stats.bytes}}},
+               {"tables",
+                {{"gemm",
+                  {{"package", tables.package.entries().size()},
+                   {"user", tables.user.entries().size()},
+                   {"file", tables.user.name()}}}}},
                {"warnings", warnings}};
   if (!info.no_device.empty()) json["no_gpu"] = info.no_device;
   return json;
@@ -100,10 +128,11 @@ void add_env_command(CLI::App& program) {
   app.add_flag("--json", *json, "one JSON object instead of a table");
   app.callback([json] {
     const EnvironmentInfo info = environment_info();
+    const TunedTables tables = tables_of();
     if (*json) {
-      print_json(as_json(info));
+      print_json(as_json(info, tables));
     } else {
-      print_table(info);
+      print_table(info, tables);
     }
   });
 }

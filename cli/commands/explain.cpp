@@ -4,13 +4,16 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/json.hpp"
 #include "cli/text.hpp"
 #include "cli/words.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/text.hpp"
 #include "ops/view_check.hpp"
+#include "runtime/embedded_sources.hpp"
 
 namespace kiln::cli {
 namespace {
@@ -109,30 +112,55 @@ void print_refused(const std::vector<GemmCandidate>& candidates) {
   std::fputs(("\n" + table.text()).c_str(), stdout);
 }
 
+/// Who chose, in words.
+std::string source_text(const GemmChoice& choice, const std::vector<GemmCandidate>& candidates) {
+  if (!choice.entry)
+    return fmt::format("the planner's model, which predicts {:.2f} us",
+                       candidates.front().microseconds);
+  const TunedEntry& e = *choice.entry;
+  std::string text = fmt::format(
+      "{}: measured {:.2f} us, {:.2f} us of the model's choice then; on {}, {}, kiln {}",
+      choice.source == ChoiceSource::user_table ? "the user's table" : "the package's table", e.us,
+      e.model_us, e.device, e.date.substr(0, e.date.find('T')), e.version);
+  if (!e.sources.empty() && !embedded_sources_digest().starts_with(e.sources))
+    text += ", whose kernels were others";
+  if (e.model != to_string(candidates.front().plan.config))
+    text += "; the model chooses another one now: " + short_name(candidates.front().plan.config);
+  return text;
+}
+
+/// A line each line of the tables that does not hold.
+std::vector<std::pair<std::string, std::string>> warnings_of_tables() {
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const TunedTable* table : {&tuned_tables().user, &tuned_tables().package})
+    for (const std::string& problem : table->problems()) lines.emplace_back("warning", problem);
+  return lines;
+}
+
 void print_text(const ExplainRequest& request, const GemmProblem& problem,
-                const std::vector<GemmCandidate>& candidates) {
+                const std::vector<GemmCandidate>& candidates, const GemmChoice* choice) {
   constexpr std::size_t kShown = 8;
   const Arch& arch = request.arch.arch;
   const auto refused = static_cast<std::size_t>(
       std::count_if(candidates.begin(), candidates.end(),
                     [](const GemmCandidate& candidate) { return !candidate.refused.empty(); }));
   const std::size_t able = candidates.size() - refused;
-  std::fputs(
-      fields({{"problem",
-               fmt::format("M={} N={} K={}, D {}, C {}, scales {}", problem.m, problem.n, problem.k,
-                           word_of(problem.d), word_of(problem.c), recipe_text(problem.b_scales))},
-              {"copies",
-               fmt::format("loads by {}, stores by {}, scales by {}",
-                           problem.load == CopyPath::tma ? "the copy engine" : "threads",
-                           problem.store == CopyPath::tma ? "the copy engine" : "threads",
-                           problem.scales == ScaleCopy::plain ? "threads" : "the copy engine")},
-              {"planned for",
-               request.arch.description +
-                   (problem.sm_budget > 0 ? fmt::format(", of which {}", problem.sm_budget) : "")},
-              {"candidates", fmt::format("{} can run, {} refused", able, refused)},
-              {"chosen", able > 0 ? to_string(candidates.front().plan.config) : "none"}})
-          .c_str(),
-      stdout);
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"problem",
+       fmt::format("M={} N={} K={}, D {}, C {}, scales {}", problem.m, problem.n, problem.k,
+                   word_of(problem.d), word_of(problem.c), recipe_text(problem.b_scales))},
+      {"copies", fmt::format("loads by {}, stores by {}, scales by {}",
+                             problem.load == CopyPath::tma ? "the copy engine" : "threads",
+                             problem.store == CopyPath::tma ? "the copy engine" : "threads",
+                             problem.scales == ScaleCopy::plain ? "threads" : "the copy engine")},
+      {"planned for",
+       request.arch.description +
+           (problem.sm_budget > 0 ? fmt::format(", of which {}", problem.sm_budget) : "")},
+      {"candidates", fmt::format("{} can run, {} refused", able, refused)},
+      {"chosen", choice ? to_string(choice->plan.config) : "none"}};
+  if (choice) lines.emplace_back("chosen by", source_text(*choice, candidates));
+  for (auto& line : warnings_of_tables()) lines.push_back(std::move(line));
+  std::fputs(fields(lines).c_str(), stdout);
   if (able > 0) {
     std::fputs("\n", stdout);
     print_candidates(candidates, problem, arch, request.all ? able : std::min(able, kShown));
@@ -145,13 +173,33 @@ void print_text(const ExplainRequest& request, const GemmProblem& problem,
   }
 }
 
+Json choice_json(const GemmChoice& choice) {
+  Json json = {{"name", short_name(choice.plan.config)},
+               {"config", to_string(choice.plan.config)},
+               {"ctas", choice.plan.ctas},
+               {"source", choice.source == ChoiceSource::model           ? "model"
+                          : choice.source == ChoiceSource::package_table ? "package table"
+                                                                         : "user table"}};
+  if (const TunedEntry* e = choice.entry) {
+    json["measured_us"] = e->us;
+    json["model"] = e->model;
+    json["model_us"] = e->model_us;
+    json["device"] = e->device;
+    json["date"] = e->date;
+    json["kiln"] = e->version;
+  }
+  return json;
+}
+
 void print_as_json(const ExplainRequest& request, const GemmProblem& problem,
-                   const std::vector<GemmCandidate>& candidates) {
+                   const std::vector<GemmCandidate>& candidates, const GemmChoice* choice) {
   Json list = Json::array();
   for (const GemmCandidate& candidate : candidates) {
     list.push_back(candidate_json(candidate, problem, request.arch.arch));
     if (!request.all) break;
   }
+  Json warnings = Json::array();
+  for (auto& line : warnings_of_tables()) warnings.push_back(std::move(line.second));
   print_json({{"m", problem.m},
               {"n", problem.n},
               {"k", problem.k},
@@ -160,16 +208,21 @@ void print_as_json(const ExplainRequest& request, const GemmProblem& problem,
               {"c", word_of(problem.c)},
               {"arch", request.arch.name},
               {"sm_budget", problem.sm_budget},
+              {"chosen", choice ? choice_json(*choice) : Json()},
+              {"warnings", std::move(warnings)},
               {"candidates", std::move(list)}});
 }
 
 void explain_gemm(const ExplainRequest& request) {
   const GemmProblem problem = problem_of(request.shape, request.types);
   const std::vector<GemmCandidate> candidates = gemm_candidates(problem, request.arch.arch);
+  const bool able = !candidates.empty() && candidates.front().refused.empty();
+  std::optional<GemmChoice> choice;
+  if (able) choice = choose_gemm(problem, request.arch.arch);
   if (request.json) {
-    print_as_json(request, problem, candidates);
+    print_as_json(request, problem, candidates, choice ? &*choice : nullptr);
   } else {
-    print_text(request, problem, candidates);
+    print_text(request, problem, candidates, choice ? &*choice : nullptr);
   }
 }
 

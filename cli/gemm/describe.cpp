@@ -4,6 +4,7 @@
 
 #include "cli/text.hpp"
 #include "cli/words.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/text.hpp"
 
 namespace kiln::cli {
@@ -53,14 +54,17 @@ void describe_kernel(GemmReport& report, const GemmRun& run) {
 void describe_h200(GemmReport& report, const GemmRequest& request, const GemmOperands& operands) {
   GemmTypes types{.b_scales = request.b_scales, .d = request.d, .padded_rows = true};
   const GemmShape shape{operands.m, padded_n(operands.n, dtype_of(request.d)), operands.k};
-  const auto candidates = gemm_candidates(problem_of(shape, types), h200());
+  const GemmProblem problem = problem_of(shape, types);
+  const auto candidates = gemm_candidates(problem, h200());
   if (candidates.empty() || !candidates.front().refused.empty()) return;
-  const double seconds = candidates.front().microseconds * 1e-6;
-  report.line("on an H200", fmt::format("{} ({}), predicted; kernel {}", time_text(seconds),
-                                        rate_text(flops_of(operands), seconds),
-                                        short_name(candidates.front().plan.config)));
-  report.json()["h200"] = {{"config", to_string(candidates.front().plan.config)},
-                           {"predicted_us", candidates.front().microseconds}};
+  const GemmChoice choice = choose_gemm(problem, h200());
+  const GemmConfig& config = choice.plan.config;
+  const double us = choice.entry ? choice.entry->us : candidates.front().microseconds;
+  const char* how = choice.entry ? "measured" : "predicted";
+  report.line("on an H200",
+              fmt::format("{} ({}), {}; kernel {}", time_text(us * 1e-6),
+                          rate_text(flops_of(operands), us * 1e-6), how, short_name(config)));
+  report.json()["h200"] = {{"config", to_string(config)}, {std::string(how) + "_us", us}};
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "kiln/error.hpp"
 #include "ops/gemm/api.hpp"
 #include "ops/gemm/check.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/reference.hpp"
 #include "ops/gemm/text.hpp"
 #include "runtime/cache.hpp"
@@ -51,7 +52,7 @@ class OnDevice {
     problem_ = check_gemm(args_, options_);
     chosen_ = !request.config.empty();
     plan_ = chosen_ ? plan_with(config_of(request.config), problem_, backend.arch())
-                    : plan_gemm(problem_, backend.arch());
+                    : choose_gemm(problem_, backend.arch()).plan;
   }
 
   const GemmPlan& plan() const { return plan_; }

@@ -8,6 +8,7 @@
 #include "kiln/error.hpp"
 #include "ops/gemm/call.hpp"
 #include "ops/gemm/check.hpp"
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/reference.hpp"
 #include "ops/gemm/text.hpp"
 #include "ops/view_params.hpp"
@@ -46,8 +47,9 @@ ReadyGemm load(Backend& backend, const GemmPlan& plan) {
 /// Planned, compiled and loaded once a problem; found without a lock or an allocation afterwards.
 ReadyGemm ready(Backend& backend, const GemmProblem& problem) {
   static Memo<GemmKey, ReadyGemm> memo;
-  return memo.find_or_make({&backend, problem},
-                           [&] { return load(backend, plan_gemm(problem, backend.arch())); });
+  return memo.find_or_make({&backend, problem}, [&] {
+    return load(backend, choose_gemm(problem, backend.arch()).plan);
+  });
 }
 
 GemmParams params_of(Backend& backend, const GemmArgs& args, const GemmPlan& plan) {

@@ -161,6 +161,8 @@ ClusterGrid grid_of(const GemmConfig& c, const GemmProblem& p) {
   return {(p.m + height - 1) / height, (p.n + width - 1) / width};
 }
 
+}  // namespace
+
 std::string refused_by_problem(const GemmConfig& c, const GemmProblem& p, int sms) {
   if (grid_of(c, p).too_large()) return "the product has more than 2^31 tiles";
   if (cluster_size(c) > sms) return "a cluster of 2 exceeds the SM budget";
@@ -168,6 +170,8 @@ std::string refused_by_problem(const GemmConfig& c, const GemmProblem& p, int sm
   if (c.multicast == Multicast::b && p.m <= c.tile_m) return "one tile along M: nothing to share";
   return {};
 }
+
+namespace {
 
 /// The table of kernels: every tile that the skeleton can be built for.
 std::vector<GemmConfig> table(const GemmProblem& p) {

@@ -88,6 +88,9 @@ void best_first(std::vector<Candidate>& candidates) {
 /// Every candidate, best first, the refused ones last. For kiln explain.
 std::vector<GemmCandidate> gemm_candidates(const GemmProblem& problem, const Arch& arch);
 
+/// Why a config that can be compiled cannot run a problem on so many SMs, or "".
+std::string refused_by_problem(const GemmConfig& config, const GemmProblem& problem, int sms);
+
 /// The best candidate. Throws Error{unsupported} if none can run.
 GemmPlan plan_gemm(const GemmProblem& problem, const Arch& arch);
 

@@ -49,8 +49,12 @@ class FakeBaseline final : public Baseline {
 
 class ModelRunner final : public GemmRunner {
  public:
+  GemmProblem problem(const GemmArgs& args) override {
+    return check_gemm(args, {.device = {Device::Kind::cpu}});
+  }
+  const Arch& arch() override { return arch_; }
   std::vector<GemmCandidate> candidates(const GemmArgs& args) override {
-    auto all = gemm_candidates(check_gemm(args, {.device = {Device::Kind::cpu}}), h200());
+    auto all = gemm_candidates(problem(args), h200());
     std::erase_if(all, [](const auto& candidate) { return !candidate.refused.empty(); });
     return all;
   }
@@ -74,6 +78,9 @@ class ModelRunner final : public GemmRunner {
   ErrorCode refuse_code = ErrorCode::unsupported;
   bool wrong_bit = false;
   std::vector<GemmConfig> prepared;
+
+ private:
+  const Arch arch_ = h200();
 };
 
 class BenchFlow : public RuntimeTest {

@@ -31,6 +31,9 @@ TEST(EmuGemm, SampledConfigsEqualTheModel) {
   expect_right(gemm_small_configs(text ? std::strtoul(text, nullptr, 10) : 13));
 }
 
+/// What a table chooses instead of the planner changes no bit either.
+TEST(EmuGemm, ConfigsOfThePackagesTableEqualTheModel) { expect_right(gemm_tuned_configs()); }
+
 // ---- what must not change a bit -----------------------------------------------------------------
 
 TEST(EmuGemm, NothingOfTheLaunchChangesABit) {

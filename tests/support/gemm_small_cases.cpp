@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "ops/gemm/choose.hpp"
 #include "ops/gemm/text.hpp"
 #include "tests/support/gemm_run.hpp"
 
@@ -20,6 +23,20 @@ std::vector<GemmCase> fuzzed() {
   return cases;
 }
 
+/// A config on a shape with tails everywhere.
+GemmCase case_of(const char* name, const GemmConfig& config) {
+  const bool by_row = config.b_scales == BScales::row_1x128;
+  return {.name = name,
+          .m = 291,
+          .n = 344,
+          .k = 656,
+          .b_recipe = by_row ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128,
+          .d = config.d,
+          .a_scales = scales_along_rows(291),
+          .b_scales = by_row ? scales_along_rows(344) : scales_along_k(656),
+          .config = to_string(config)};
+}
+
 std::vector<GemmCase> sampled_configs(std::size_t every) {
   std::vector<GemmCase> cases;
   std::size_t index = 0;
@@ -27,17 +44,7 @@ std::vector<GemmCase> sampled_configs(std::size_t every) {
     for (const OutType d : {OutType::bf16, OutType::fp32})
       for (const GemmConfig& config :
            all_configs({.b_scales = scales, .d = d, .scales = ScaleCopy::tma_mn})) {
-        if (index++ % every != 0) continue;
-        const bool by_row = scales == BScales::row_1x128;
-        cases.push_back({.name = "sampled config",
-                         .m = 291,
-                         .n = 344,
-                         .k = 656,
-                         .b_recipe = by_row ? ScaleRecipe::row_1x128 : ScaleRecipe::block_128x128,
-                         .d = d,
-                         .a_scales = scales_along_rows(291),
-                         .b_scales = by_row ? scales_along_rows(344) : scales_along_k(656),
-                         .config = to_string(config)});
+        if (index++ % every == 0) cases.push_back(case_of("sampled config", config));
       }
   return cases;
 }
@@ -153,5 +160,19 @@ const std::vector<GemmSmallCases>& gemm_small_cases() {
 }
 
 std::vector<GemmCase> gemm_small_configs(std::size_t every) { return sampled_configs(every); }
+
+std::vector<GemmCase> gemm_tuned_configs() {
+  Settings settings;
+  settings.tuned = TableUse::package;
+  std::vector<GemmConfig> configs;
+  std::vector<GemmCase> cases;
+  const TunedTables tables = read_tuned_tables(settings);
+  for (const TunedEntry& entry : tables.package.entries())
+    if (std::find(configs.begin(), configs.end(), entry.config) == configs.end()) {
+      configs.push_back(entry.config);
+      cases.push_back(case_of("the package's table", entry.config));
+    }
+  return cases;
+}
 
 }  // namespace kiln::test

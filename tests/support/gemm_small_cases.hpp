@@ -22,4 +22,7 @@ const std::vector<GemmSmallCases>& gemm_small_cases();
 /// Every n-th config of the library, on a shape with tails everywhere.
 std::vector<GemmCase> gemm_small_configs(std::size_t every);
 
+/// Every config of the package's table of measured choices, on the same shape.
+std::vector<GemmCase> gemm_tuned_configs();
+
 }  // namespace kiln::test

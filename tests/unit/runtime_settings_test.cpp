@@ -20,6 +20,7 @@ Settings parse(const std::map<std::string, std::string>& variables) {
 TEST(RuntimeSettings, AnEmptyEnvironmentGivesTheDefaults) {
   const Settings s = parse({});
   EXPECT_EQ(s.compiler, CompilerKind::nvrtc);
+  EXPECT_EQ(s.tuned, TableUse::all);
   EXPECT_FALSE(s.cache.has_value());
   EXPECT_TRUE(s.path.empty() && s.library_path.empty());
   EXPECT_EQ(s.home + s.xdg_cache_home + s.nvrtc + s.nvcc + s.cxx, "");
@@ -36,18 +37,30 @@ TEST(RuntimeSettings, GoodValues) {
   EXPECT_EQ(parse({{"KILN_CXX", "clang++-17"}}).cxx, "clang++-17");
   EXPECT_EQ(parse({{"KILN_CXX", "/usr/bin/g++"}}).cxx, "/usr/bin/g++");
   EXPECT_EQ(parse({{"KILN_NVRTC", "/x/libnvrtc.so.13"}}).nvrtc, "/x/libnvrtc.so.13");
+  EXPECT_EQ(parse({{"KILN_TUNED", "all"}}).tuned, TableUse::all);
+  EXPECT_EQ(parse({{"KILN_TUNED", "package"}}).tuned, TableUse::package);
+  EXPECT_EQ(parse({{"KILN_TUNED", "off"}}).tuned, TableUse::none);
 }
 
 TEST(RuntimeSettings, BadValuesNameTheVariableAndTheValue) {
-  const std::pair<const char*, const char*> bad[] = {
-      {"KILN_COMPILER", ""},         {"KILN_COMPILER", "NVCC"},
-      {"KILN_COMPILER", "nvcc "},    {"KILN_COMPILER", "nvcc:"},
-      {"KILN_COMPILER", "nvcc:bin"}, {"KILN_COMPILER", "nvrtc\n"},
-      {"KILN_COMPILER", "gcc"},      {"KILN_CACHE_DIR", ""},
-      {"KILN_CACHE_DIR", "cache"},   {"KILN_CACHE_DIR", "~/cache"},
-      {"KILN_CACHE_DIR", "OFF"},     {"KILN_NVRTC", ""},
-      {"KILN_NVRTC", "libnvrtc.so"}, {"KILN_CXX", ""},
-      {"KILN_CXX", "bin/g++"},       {"KILN_CXX", "./g++"}};
+  const std::pair<const char*, const char*> bad[] = {{"KILN_COMPILER", ""},
+                                                     {"KILN_COMPILER", "NVCC"},
+                                                     {"KILN_COMPILER", "nvcc "},
+                                                     {"KILN_COMPILER", "nvcc:"},
+                                                     {"KILN_COMPILER", "nvcc:bin"},
+                                                     {"KILN_COMPILER", "nvrtc\n"},
+                                                     {"KILN_COMPILER", "gcc"},
+                                                     {"KILN_CACHE_DIR", ""},
+                                                     {"KILN_CACHE_DIR", "cache"},
+                                                     {"KILN_CACHE_DIR", "~/cache"},
+                                                     {"KILN_CACHE_DIR", "OFF"},
+                                                     {"KILN_NVRTC", ""},
+                                                     {"KILN_NVRTC", "libnvrtc.so"},
+                                                     {"KILN_CXX", ""},
+                                                     {"KILN_CXX", "bin/g++"},
+                                                     {"KILN_CXX", "./g++"},
+                                                     {"KILN_TUNED", ""},
+                                                     {"KILN_TUNED", "none"}};
   for (const auto& [name, value] : bad) {
     const std::map<std::string, std::string> variables = {{name, value}};
     expect_error(ErrorCode::invalid_argument, {name, std::string("\"") + value + "\"", "wanted"},
