@@ -67,6 +67,7 @@ inline constexpr int kBlockK = 128;        // one scale block, and one row of a 
 inline constexpr int kWgmmaM = 64;         // rows of one wgmma
 inline constexpr int kWarpgroup = 128;     // threads
 inline constexpr int kScaleWarps = 3;      // of the copy warpgroup; its first warp copies operands
+inline constexpr int kMostStages = 16;     // more hide nothing that 16 do not
 inline constexpr int kSmemLimit = 232448;  // dynamic shared memory of a CTA on sm_90 (227 KiB)
 
 constexpr int waves(const GemmConfig& c) { return c.tile_m / (c.math_warpgroups * kWgmmaM); }
@@ -161,7 +162,7 @@ constexpr int smem_bytes(const GemmConfig& c) {
 /// The largest number of stages that fits into so many bytes, everything else as in `c`.
 constexpr int stages_that_fit(const GemmConfig& c, int bytes = kSmemLimit) {
   int best = 0;
-  for (GemmConfig t = c; best < 16; ++best) {
+  for (GemmConfig t = c; best < kMostStages; ++best) {
     t.stages = best + 1;
     if (smem_bytes(t) > bytes) break;
   }
@@ -192,7 +193,8 @@ constexpr const char* refusal(const GemmConfig& c) {
     return "where threads copy operands they copy scales too";
   if (c.b_scales == BScales::row_1x128 && c.scales == ScaleCopy::tma_k)
     return "scales by row come along the rows, or by threads";
-  if (c.stages < 2) return "the ring needs two stages";
+  // Before their bytes are counted, which are products of ints.
+  if (c.stages < 2 || c.stages > kMostStages) return "the ring has 2 to 16 stages";
   if (smem_bytes(c) > kSmemLimit) return "more shared memory than a CTA has";
   return nullptr;
 }

@@ -89,8 +89,6 @@ void read_problem(Reader& reader, GemmProblem& p) {
 /// Why the kernel cannot be the problem's, or "".
 std::string objection(const TunedEntry& entry) {
   const GemmConfig& c = entry.config;
-  // Before anything is computed of it: sizes are products of ints.
-  if (c.stages > kMostTunedStages) return fmt::format("more than {} stages", kMostTunedStages);
   if (const char* reason = refusal(c)) return reason;
   if (!fits(c, entry.problem)) return "it does not fit the problem's types and copies";
   return refused_by_problem(c, entry.problem,

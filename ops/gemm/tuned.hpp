@@ -50,9 +50,6 @@ std::string line_of(const TunedEntry& entry);
 /// The entry of a line, or why it is not used: a sentence.
 std::variant<TunedEntry, std::string> parse_tuned_line(std::string_view line);
 
-/// The largest stages that a table may ask for: beyond them a config's sizes mean nothing.
-inline constexpr int kMostTunedStages = 16;
-
 class TunedTable {
  public:
   TunedTable() = default;

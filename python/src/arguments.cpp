@@ -22,10 +22,10 @@ bool is_host(const DLTensor& t) {
   return t.device.device_type == kDLCPU || t.device.device_type == kDLCUDAHost;
 }
 
-/// NumPy knows neither E4M3 nor BF16: an array of bytes is one of E4M3 values, an array of 16-bit
-/// numbers one of BF16.
 constexpr int dtype_key(int code, int bits) { return code << 8 | bits; }
 
+/// NumPy knows neither E4M3 nor BF16: an array of bytes is one of E4M3 values, an array of 16-bit
+/// numbers one of BF16.
 std::optional<DType> dtype_of(const DLDataType& type) {
   if (type.lanes != 1) return {};
   switch (dtype_key(type.code, type.bits)) {

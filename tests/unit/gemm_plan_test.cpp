@@ -216,7 +216,8 @@ TEST(GemmConfigSizes, BrokenConfigsAreRefused) {
                                {.tile_n = 208},
                                {.tile_m = 256, .tile_n = 144},
                                {.stages = 1},
-                               {.stages = 40},
+                               {.tile_m = 64, .tile_n = 16, .math_warpgroups = 1, .stages = 17},
+                               {.stages = 1 << 28},  // its bytes would wrap
                                {.store_strips = 0},
                                {.store_strips = 3},
                                {.products = 3},
