@@ -67,8 +67,7 @@ void print_table(const EnvironmentInfo& info, const TunedTables& tables) {
                      std::string(to_string(info.compiler)) + " makes the GPU's kernels");
   lines.emplace_back("cache", cache_text(info));
   lines.emplace_back("tables", tables_text(tables));
-  for (const TunedTable* table : {&tables.user, &tables.package})
-    for (const std::string& problem : table->problems()) lines.emplace_back("warning", problem);
+  for (const std::string& problem : tables.problems()) lines.emplace_back("warning", problem);
   for (const std::string& warning : info.cache.warnings) lines.emplace_back("warning", warning);
   for (const std::string& warning : info.warnings) lines.emplace_back("warning", warning);
   std::fputs(fields(lines).c_str(), stdout);
@@ -90,8 +89,7 @@ Json as_json(const EnvironmentInfo& info, const TunedTables& tables) {
                        {"memory_bytes", device.memory_bytes}});
   Json warnings = info.cache.warnings;
   for (const std::string& warning : info.warnings) warnings.push_back(warning);
-  for (const TunedTable* table : {&tables.user, &tables.package})
-    for (const std::string& problem : table->problems()) warnings.push_back(problem);
+  for (const std::string& problem : tables.problems()) warnings.push_back(problem);
   const bench::BuildInfo build = bench::build_info();
   Json json = {{"version", info.version},
                {"commit", build.commit},

@@ -129,14 +129,6 @@ std::string source_text(const GemmChoice& choice, const std::vector<GemmCandidat
   return text;
 }
 
-/// A line each line of the tables that does not hold.
-std::vector<std::pair<std::string, std::string>> warnings_of_tables() {
-  std::vector<std::pair<std::string, std::string>> lines;
-  for (const TunedTable* table : {&tuned_tables().user, &tuned_tables().package})
-    for (const std::string& problem : table->problems()) lines.emplace_back("warning", problem);
-  return lines;
-}
-
 void print_text(const ExplainRequest& request, const GemmProblem& problem,
                 const std::vector<GemmCandidate>& candidates, const GemmChoice* choice) {
   constexpr std::size_t kShown = 8;
@@ -159,7 +151,8 @@ void print_text(const ExplainRequest& request, const GemmProblem& problem,
       {"candidates", fmt::format("{} can run, {} refused", able, refused)},
       {"chosen", choice ? to_string(choice->plan.config) : "none"}};
   if (choice) lines.emplace_back("chosen by", source_text(*choice, candidates));
-  for (auto& line : warnings_of_tables()) lines.push_back(std::move(line));
+  for (const std::string& problem : tuned_tables().problems())
+    lines.emplace_back("warning", problem);
   std::fputs(fields(lines).c_str(), stdout);
   if (able > 0) {
     std::fputs("\n", stdout);
@@ -198,8 +191,6 @@ void print_as_json(const ExplainRequest& request, const GemmProblem& problem,
     list.push_back(candidate_json(candidate, problem, request.arch.arch));
     if (!request.all) break;
   }
-  Json warnings = Json::array();
-  for (auto& line : warnings_of_tables()) warnings.push_back(std::move(line.second));
   print_json({{"m", problem.m},
               {"n", problem.n},
               {"k", problem.k},
@@ -209,7 +200,7 @@ void print_as_json(const ExplainRequest& request, const GemmProblem& problem,
               {"arch", request.arch.name},
               {"sm_budget", problem.sm_budget},
               {"chosen", choice ? choice_json(*choice) : Json()},
-              {"warnings", std::move(warnings)},
+              {"warnings", tuned_tables().problems()},
               {"candidates", std::move(list)}});
 }
 

@@ -13,12 +13,6 @@ namespace kiln {
 struct GemmCall {
   using Args = GemmArgs;
   using Params = GemmParams;
-  static std::uint64_t hash(const GemmArgs& args) {
-    return mix_hash({reinterpret_cast<std::uintptr_t>(args.a.values.data),
-                     reinterpret_cast<std::uintptr_t>(args.b.values.data),
-                     reinterpret_cast<std::uintptr_t>(args.d.data),
-                     static_cast<std::uint64_t>(args.d.shape[0])});
-  }
   static std::uint64_t difference(const GemmArgs& x, const GemmArgs& y) {
     using kiln::difference;
     const auto& [a, b, d, c] = x;

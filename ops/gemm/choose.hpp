@@ -16,6 +16,9 @@ inline constexpr const char* kTunedFile = "tuned-gemm.jsonl";
 
 struct TunedTables {
   TunedTable user, package;
+
+  /// Of both: a sentence for each line that is not used.
+  std::vector<std::string> problems() const;
 };
 
 enum class ChoiceSource { model, package_table, user_table };

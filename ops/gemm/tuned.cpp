@@ -16,6 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kOperation = "gemm";
+constexpr const char* kLastOfKey = "sm_budget";
 constexpr std::size_t kMostProblems = 8;  // of a table that are told one by one
 
 /// Calls f for each line that is not empty, with its number from 1.
@@ -83,7 +84,7 @@ void read_problem(Reader& reader, GemmProblem& p) {
   reader.word("load", p.load);
   reader.word("store", p.store);
   reader.word("scales", p.scales);
-  reader.integer("sm_budget", p.sm_budget, 0, 1 << 20);
+  reader.integer(kLastOfKey, p.sm_budget, 0, 1 << 20);
 }
 
 /// Why the kernel cannot be the problem's, or "".
@@ -99,17 +100,18 @@ Json parse(std::string_view line) {
   return Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
 }
 
-/// Whether a line is about the same operation, machine and problem, usable or not.
+/// Whether a line is about the same operation, machine and problem as an entry, usable or not.
 bool same_key(const Json& line, const Json& entry) {
-  for (const char* name : {"op", "device", "arch", "sms", "m", "n", "k", "b_scales", "c", "d",
-                           "load", "store", "scales", "sm_budget"})
-    if (!line.contains(name) || line[name] != entry[name]) return false;
+  for (const auto& [name, value] : entry.items()) {
+    if (!line.contains(name) || line[name] != value) return false;
+    if (name == kLastOfKey) break;
+  }
   return true;
 }
 
 Json json_of(const TunedEntry& e) {
-  // A new field of a problem does not compile here: it belongs to the key, here, in read_problem
-  // and in same_key.
+  // A new field of a problem does not compile here: it belongs to the key, here and in
+  // read_problem.
   const auto& [m, n, k, b_scales, c, d, load, store, scales, sm_budget] = e.problem;
   return {{"op", kOperation},
           {"device", e.device},
@@ -124,7 +126,7 @@ Json json_of(const TunedEntry& e) {
           {"load", word_of(load)},
           {"store", word_of(store)},
           {"scales", word_of(scales)},
-          {"sm_budget", sm_budget},
+          {kLastOfKey, sm_budget},
           {"config", to_string(e.config)},
           {"us", e.us},
           {"model", e.model},

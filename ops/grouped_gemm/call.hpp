@@ -13,12 +13,6 @@ namespace kiln {
 struct GroupedCall {
   using Args = GroupedGemmArgs;
   using Params = GroupedParams;
-  static std::uint64_t hash(const GroupedGemmArgs& args) {
-    return mix_hash({reinterpret_cast<std::uintptr_t>(args.a.values.data),
-                     reinterpret_cast<std::uintptr_t>(args.b.values.data),
-                     reinterpret_cast<std::uintptr_t>(args.d.data),
-                     static_cast<std::uint64_t>(args.d.shape[0])});
-  }
   static std::uint64_t difference(const GroupedGemmArgs& x, const GroupedGemmArgs& y) {
     using kiln::difference;
     const auto& [a, b, d, c, groups] = x;
